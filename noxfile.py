@@ -1,0 +1,45 @@
+"""Sessions for nox: tests on each pair of Python and setuptools, and the long checks."""
+
+from __future__ import annotations
+
+import nox
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+OLDEST, NEWEST = "==77.0.1", ""
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.error_on_missing_interpreters = False
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("setuptools", [OLDEST, NEWEST], ids=["oldest", "newest"])
+def tests(session: nox.Session, setuptools: str) -> None:
+    """The tests; arguments after `--` go to pytest."""
+    session.install("-e", ".[test]")
+    session.install("--upgrade", f"setuptools{setuptools}")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[-1])
+def lint(session: nox.Session) -> None:
+    """Style, size and types."""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("setuptools", [OLDEST, NEWEST], ids=["oldest", "newest"])
+def fidelity(session: nox.Session, setuptools: str) -> None:
+    """Real packages, byte for byte against a serial build; arguments go to bench/fidelity.py."""
+    session.install("-e", ".[test]")
+    session.install("--upgrade", f"setuptools{setuptools}")
+    session.run("python", "bench/fidelity.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
+def race(session: nox.Session) -> None:
+    """The shared-source sample, many times under load; arguments go to tests/long_race.py."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/long_race.py", *session.posargs)

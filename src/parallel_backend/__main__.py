@@ -1,0 +1,10 @@
+"""``python -m parallel_backend``."""
+
+from __future__ import annotations
+
+from parallel_backend.cli import main
+
+__all__: list[str] = []
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,96 @@
+"""The command line, ``python -m parallel_backend``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from parallel_backend import machine
+from parallel_backend.errors import ParallelBackendError
+from parallel_backend.settings import Settings, read_settings
+
+__all__ = ["main"]
+
+_DISTRIBUTION = "parallel-backend"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    :param argv: the arguments without the program's name, by default ``sys.argv[1:]``.
+    :returns: the exit status: 0, or 2 for a mistake in the settings, which is one line on stderr.
+    """
+    options = _parser().parse_args(argv)
+    try:
+        settings = read_settings(config_settings=None, environ=os.environ, folder=Path())
+    except ParallelBackendError as error:
+        print(f"parallel-backend: error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(options.lines(settings)))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m parallel_backend",
+        description="A build backend that builds setuptools projects in parallel.",
+        epilog="example: python -m parallel_backend jobs",
+    )
+    parser.add_argument(
+        "--version",
+        action=_Version,
+        nargs=0,
+        dest=argparse.SUPPRESS,
+        help="print the version and exit",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    jobs = commands.add_parser(
+        "jobs",
+        help="print how many jobs a build here would run, and why",
+        description="Print how many jobs a build of the project in the current folder would run, "
+        'then a line for each thing considered; "*" marks what decided.',
+        epilog="example: PARALLEL_BACKEND_JOBS=3 python -m parallel_backend jobs | head -n 1",
+    )
+    jobs.set_defaults(lines=_jobs)
+    return parser
+
+
+class _Version(argparse.Action):
+    # argparse's own action wants the version beforehand, and to look it up costs every command.
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            found = version(_DISTRIBUTION)
+        except PackageNotFoundError:
+            found = "(not installed, run from its source)"
+        # parser.exit(message=...) would write to stderr.
+        print(f"{_DISTRIBUTION} {found}")
+        parser.exit()
+
+
+def _jobs(settings: Settings) -> Iterator[str]:
+    offer = machine.offer(memory_per_job=settings.memory_per_job)
+    considered = list(offer.considered)
+    if settings.jobs is not None:
+        considered.insert(0, machine.Considered(settings.jobs_source, settings.jobs, "set"))
+        decided = 0
+    else:
+        if settings.jobs_source != "the machine":
+            considered.insert(0, machine.Considered(settings.jobs_source, None, _note(settings)))
+        decided = next(at for at, each in enumerate(considered) if each.jobs == offer.jobs)
+    yield str(considered[decided].jobs)
+    width = max(len(each.what) for each in considered)
+    for at, each in enumerate(considered):
+        mark = "*" if at == decided else " "
+        jobs = "-" if each.jobs is None else each.jobs
+        yield f"{mark} {each.what:{width}}  {jobs:>4}  {each.note}"
+
+
+def _note(settings: Settings) -> str:
+    if settings.jobs_source.startswith("the machine"):
+        return "auto"
+    return "its tokens decide; if it cannot be used, the rest does"

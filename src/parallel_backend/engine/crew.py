@@ -1,0 +1,196 @@
+"""Run units of work at once, as many as there are slots for: in threads, or in forks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import selectors
+import signal
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from parallel_backend.engine.slots import Slots
+
+__all__ = ["Fork", "Thread", "run"]
+
+U = TypeVar("U")
+
+# Seconds that commands get to end when they are told to, before they are killed.
+_PATIENCE = 3.0
+
+
+class Handle(Protocol):
+    """A unit at work."""
+
+    def fileno(self) -> int:
+        """Becomes readable when the unit is done."""
+
+    def finish(self) -> bool:
+        """Clean up after a unit that is done; whether it succeeded."""
+
+    def cancel(self, number: int) -> None:
+        """Tell what it runs to end, by a signal."""
+
+
+class Thread(Generic[U]):
+    """A unit at work in a thread of this process."""
+
+    def __init__(
+        self, work: Callable[[U], bool], cancel: Callable[[U, int], None], unit: U
+    ) -> None:
+        self._here, there = socket.socketpair()
+        self._cancel = cancel
+        self._unit = unit
+        self._succeeded = False
+        self._thread = threading.Thread(target=self._run, args=(work, there))
+        self._thread.start()
+
+    def _run(self, work: Callable[[U], bool], there: socket.socket) -> None:
+        with there:
+            self._succeeded = work(self._unit)
+
+    def fileno(self) -> int:
+        return self._here.fileno()
+
+    def finish(self) -> bool:
+        self._thread.join()
+        self._here.close()
+        return self._succeeded
+
+    def cancel(self, number: int) -> None:
+        self._cancel(self._unit, number)
+
+
+class Fork(Generic[U]):
+    """A unit at work in a fork of this process, for code that changes what it shares.
+
+    `work` returns something that pickles; `done` is given it, or None if the fork died.
+    """
+
+    def __init__(
+        self, work: Callable[[U], Any], done: Callable[[U, Any, int], bool], unit: U
+    ) -> None:
+        self._done = done
+        self._unit = unit
+        self._inlet, outlet = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.setpgid(0, 0)
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                data = pickle.dumps(work(unit))
+                with open(outlet, "wb") as stream:
+                    stream.write(data)
+            finally:
+                os._exit(0)
+        os.close(outlet)
+        with contextlib.suppress(OSError):  # it may have done so itself, and be gone
+            os.setpgid(self.pid, self.pid)
+
+    def fileno(self) -> int:
+        return self._inlet
+
+    def finish(self) -> bool:
+        with open(self._inlet, "rb") as stream:
+            data = stream.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._done(self._unit, pickle.loads(data) if data else None, status)
+
+    def cancel(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+
+def run(
+    units: Sequence[U], start: Callable[[U], Handle], *, slots: Slots, keep_going: bool
+) -> None:
+    """Run all units: one in the caller's own slot, more as `slots` gives them.
+
+    After a failure, what has not begun is left and what runs is ended, unless `keep_going`.
+    """
+    with selectors.DefaultSelector() as selector:
+        _Run(units, start, slots, selector, keep_going=keep_going).run()
+
+
+class _Run(Generic[U]):
+    """Units that wait for a slot, and units at work, each with the token of its slot."""
+
+    def __init__(
+        self,
+        units: Sequence[U],
+        start: Callable[[U], Handle],
+        slots: Slots,
+        selector: selectors.BaseSelector,
+        *,
+        keep_going: bool,
+    ) -> None:
+        self.pending = deque(units)
+        self.start = start
+        self.slots = slots
+        self.selector = selector
+        self.keep_going = keep_going
+        self.failed = False
+        self.running: dict[Handle, bytes | None] = {}
+
+    def run(self) -> None:
+        try:
+            self.slots.want(len(self.pending) - 1)
+            self.begin(None)
+            while self.running and (self.keep_going or not self.failed):
+                while self.pending and (token := self.slots.take()) is not None:
+                    self.begin(token)
+                self.wait(None)
+        finally:
+            self.pending.clear()
+            self.cancel()
+            self.slots.want(0)
+
+    def begin(self, token: bytes | None) -> None:
+        """Start the next unit in the slot of this token (None: the caller's own)."""
+        try:
+            handle = self.start(self.pending.popleft())
+        except BaseException:
+            if token is not None:
+                self.slots.give(token)
+            raise
+        self.running[handle] = token
+        self.selector.register(handle, selectors.EVENT_READ, handle)
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait until something is done, or a slot may be had; false if nothing happened in time."""
+        free = self.slots.fileno() if self.pending else -1
+        if free >= 0:
+            self.selector.register(free, selectors.EVENT_READ)
+        try:
+            events = self.selector.select(timeout)
+        finally:
+            if free >= 0:
+                self.selector.unregister(free)
+        for key, _ in events:
+            if key.data in self.running:
+                self.end(key.data)
+        return bool(events)
+
+    def end(self, handle: Handle) -> None:
+        """A unit is done: its slot goes to the next one."""
+        self.selector.unregister(handle)
+        token = self.running.pop(handle)
+        if not handle.finish():
+            self.failed = True
+        if self.pending and (self.keep_going or not self.failed):
+            self.begin(token)
+        elif token is not None:
+            self.slots.give(token)
+
+    def cancel(self) -> None:
+        """End what runs: told first, so that a compiler can clean up; then killed."""
+        for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+            for handle in self.running:
+                handle.cancel(number)
+            while self.running and self.wait(_PATIENCE):
+                pass

@@ -1,0 +1,320 @@
+"""Build the extensions of one ``build_ext`` command with workers, and get a serial build's result.
+
+A worker starts from the state that the command had when its workers were forked, so an extension
+sees neither what the others leave behind in memory nor, maybe, the files that they generate. Where
+a serial build would have shown it that, it is seen afterwards, and built again as a serial build
+does:
+
+- One that fails before all that stands before it in ``setup.py`` was built is tried again when
+  that is so, alone.
+- One that leaves something changed in memory (the command, its compiler, the environment) is built
+  again in the hook's own process, and all that stand after it begin anew from the state it left.
+  The second time that this happens the rest is built one after another.
+- If a file that one has read changed afterwards, or was written meanwhile and read by others, too,
+  it and all that stand after it are built again, one after another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import pickle
+import time
+from typing import TYPE_CHECKING, Any
+
+from setuptools.extension import Library
+
+from parallel_backend.engine.failures import how_it_ended, joined
+from parallel_backend.engine.objects import has_changed, now_at
+from parallel_backend.engine.origins import is_general
+from parallel_backend.engine.staff import Staff
+from parallel_backend.engine.state import attributes
+from parallel_backend.engine.workers import (
+    Built,
+    ForkWorker,
+    ThreadWorker,
+    build_one,
+    scope_of,
+)
+from parallel_backend.errors import ParallelBackendError
+from parallel_backend.outcome import unpack
+from parallel_backend.process_state import fork_is_safe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from parallel_backend.engine import Engine
+
+    Worker = ForkWorker | ThreadWorker
+
+__all__ = ["WorkerDied", "build_extensions"]
+
+_log = logging.getLogger(__name__)
+
+
+class WorkerDied(ParallelBackendError):
+    """A process that built an extension ended without telling why."""
+
+
+def build_extensions(engine: Engine, command: Any) -> None:
+    """What ``build_ext.build_extensions()`` does."""
+    command.check_extensions_list(command.extensions)
+    engine.prepare(command.compiler, tracked=len(command.extensions) > 1)
+    _import_what_all_need(command)
+    with engine.tally.running():
+        began = time.monotonic()
+        try:
+            _Build(engine, command).run(_kind_of_worker(engine, command))
+        finally:
+            engine.tally.busy += time.monotonic() - began
+
+
+def _import_what_all_need(command: Any) -> None:
+    """What Cython's ``build_ext`` imports for its first extension: once, not in every worker."""
+    if any(base.__module__ == "Cython.Distutils.build_ext" for base in type(command).__mro__):
+        for name in ("Cython.Build.Dependencies", "Cython.Compiler.CythonScope"):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+
+
+def _kind_of_worker(engine: Engine, command: Any) -> type[Worker] | None:
+    """How extensions may be built at once; None: they may not."""
+    asked = engine.settings.extensions
+    if asked == "serial" or engine.slots.most() == 1 or len(command.extensions) < 2:
+        return None
+    if asked == "process" and fork_is_safe():
+        return ForkWorker
+    # Threads share whatever a project's own code changes, so only setuptools' and Cython's is
+    # trusted with them.
+    replaced = any(
+        callable(value) and getattr(value, "__self__", None) is not command.compiler
+        for value in vars(command.compiler).values()
+    )
+    if replaced or not is_general(type(command).build_extension):
+        _log.info(
+            "parallel-backend: this build_ext is not safe in threads: one extension at a time"
+        )
+        return None
+    return ThreadWorker
+
+
+class _Build:
+    """The state of one run. Extensions are called by their index in `setup.py`'s order."""
+
+    def __init__(self, engine: Engine, command: Any) -> None:
+        self.engine = engine
+        self.command = command
+        self.extensions: list[Any] = command.extensions
+        self.before = [attributes(extension) for extension in self.extensions]
+        self.pending = set(range(len(self.extensions)))
+        self.built: dict[int, Built] = {}
+        self.failed: dict[int, BaseException] = {}
+        #: Those that failed, and perhaps would not have, had all before them been built.
+        self.doubtful: dict[int, BaseException] = {}
+        #: Those before which all was built when they began.
+        self.certain: set[int] = set()
+        #: The first one that left something changed in memory: what stands after it does not count.
+        self.pivot: int | None = None
+        self.pivots = 0
+
+    def run(self, kind: type[Worker] | None) -> None:
+        """Build all, or raise what a serial build would have raised."""
+        if kind is None:
+            self.build_here(sorted(self.pending))
+        else:
+            self.order = self.costliest_first()
+            self.began = now_at(self.command.build_temp)
+            staff = Staff(self.engine, self.command, kind)
+            try:
+                self.direct(staff)
+            finally:
+                staff.close()
+            self.build_again_what_was_overtaken()
+        for built in self.built.values():
+            self.engine.tally.objects += built.compiled
+            self.engine.tally.extensions += built.error is None
+        if self.failed:
+            raise joined([self.failed[index] for index in sorted(self.failed)])
+
+    def is_library(self, index: int) -> bool:
+        return isinstance(self.extensions[index], Library)
+
+    def costliest_first(self) -> list[int]:
+        """Libraries, static and shared, and then the rest."""
+        costs = [self.engine.costs.of_extension(extension) for extension in self.extensions]
+        return sorted(self.pending, key=lambda i: (not self.is_library(i), -costs[i], i))
+
+    def candidates(self, staff: Staff) -> Iterator[int]:
+        """What may be begun now, in the order in which it should be."""
+        end = min([len(self.extensions), *self.doubtful, *self.pivot_if_any()])
+        libraries = any(self.is_library(index) for index in staff.at_work.values())
+        for index in self.order:
+            if index in self.pending and index < end:
+                libraries = libraries or self.is_library(index)
+                if libraries and not self.is_library(index):
+                    return
+                yield index
+
+    def pivot_if_any(self) -> list[int]:
+        return [] if self.pivot is None else [self.pivot]
+
+    def direct(self, staff: Staff) -> None:
+        """Let workers build until nothing is left."""
+        while self.pending or self.doubtful or staff.at_work:
+            before = set(staff.at_work.values())
+            staff.employ(list(self.candidates(staff)))
+            for index in set(staff.at_work.values()) - before:
+                self.begin(index)
+            if staff.at_work:
+                more = any(True for _ in self.candidates(staff))
+                for worker, built in staff.listen(more=more):
+                    self.note(staff, worker, built)
+            elif self.doubtful and min(self.doubtful) <= min(
+                [*self.pivot_if_any(), *self.doubtful]
+            ):
+                # All before it is built, and nothing runs beside it.
+                self.begin(min(self.doubtful))
+                staff.employ([min(self.doubtful)], alone=True)
+            else:
+                self.pass_pivot()
+
+    def begin(self, index: int) -> None:
+        self.pending.discard(index)
+        self.certain.discard(index)
+        if {*self.built, *self.failed}.issuperset(range(index)):
+            self.certain.add(index)
+
+    def note(self, staff: Staff, worker: Worker, built: Built | None) -> None:
+        """A worker has built its extension, or not, or has died."""
+        index = staff.at_work[worker]
+        beside = len(staff.at_work) > 1
+        if built is None:
+            status = staff.dismiss(worker)
+            name = self.extensions[index].name
+            error = WorkerDied(f"the process that built extension {name!r} {how_it_ended(status)}")
+            self.note_error(index, error, hurried=beside)
+            return
+        if built.error is not None:
+            self.note_error(index, unpack(built.error)[1], hurried=built.killed and beside)
+        elif built.left:
+            self.note_pivot(staff, index, built.left)
+        else:
+            self.accept(built)
+        if worker in staff.at_work:
+            ready = None if built.left else next(self.candidates(staff), None)
+            if ready is None:
+                staff.dismiss(worker)
+            else:
+                self.begin(ready)
+                staff.hand_out(worker, ready)
+
+    def accept(self, built: Built) -> None:
+        extension = self.extensions[built.index]
+        for name, data in built.carried.items():
+            with contextlib.suppress(Exception):  # a class that pickles and does not come back
+                setattr(extension, name, pickle.loads(data))
+        self.built[built.index] = built
+        self.doubtful.pop(built.index, None)
+
+    def note_error(self, index: int, error: BaseException, *, hurried: bool) -> None:
+        """`hurried`: something was killed, and it might not have been without the others."""
+        if index in self.certain and not hurried:
+            self.doubtful.pop(index, None)
+            self.fail(index, error)
+        else:
+            self.doubtful[index] = error
+            self.retract(index)
+
+    def fail(self, index: int, error: BaseException) -> None:
+        """A failure that a serial build would have had, too."""
+        try:
+            # setuptools lets an optional extension fail.
+            with self.command._filter_build_errors(self.extensions[index]):
+                raise error
+        except Exception:
+            if not self.engine.settings.keep_going:
+                raise
+            self.failed[index] = error
+        else:
+            self.built[index] = Built(index, error=b"optional")
+
+    # --- what does not count
+
+    def note_pivot(self, staff: Staff, index: int, left: list[str]) -> None:
+        name = self.extensions[index].name
+        _log.debug("parallel-backend: building extension %r changes %s", name, ", ".join(left))
+        self.pivot = min([index, *self.pivot_if_any()])
+        self.doubtful.pop(index, None)
+        self.retract(index)
+        killed = staff.kill([worker for worker, i in staff.at_work.items() if i > self.pivot])
+        for other in [*killed, *self.built, *self.doubtful]:
+            if other > self.pivot:
+                self.doubtful.pop(other, None)
+                self.retract(other)
+
+    def retract(self, index: int) -> None:
+        """Make it as if this extension had not been built."""
+        self.built.pop(index, None)
+        self.failed.pop(index, None)
+        extension = self.extensions[index]
+        vars(extension).clear()
+        vars(extension).update(self.before[index])
+        self.before[index] = attributes(extension)
+        with contextlib.suppress(OSError):
+            os.unlink(self.command.get_ext_fullpath(extension.name))
+        if index not in self.doubtful:
+            self.pending.add(index)
+
+    def pass_pivot(self) -> None:
+        """Build here what leaves something behind; those after it begin from there."""
+        assert self.pivot is not None
+        index, self.pivot = self.pivot, None
+        self.pivots += 1
+        if self.pivots == 1:
+            self.build_here([index])
+        else:
+            _log.info("parallel-backend: this build_ext changes what the next extension sees:")
+            _log.info("parallel-backend: one extension at a time from here (-v names the changes)")
+            self.build_here(sorted(self.pending))
+
+    def build_again_what_was_overtaken(self) -> None:
+        """Build again what may have read a file as a serial build would not have shown it."""
+        first = min(self.overtaken(), default=None)
+        if first is not None:
+            again = [index for index in sorted(self.built) if index >= first]
+            for index in again:
+                self.retract(index)
+            self.build_here(again)
+
+    def overtaken(self) -> Iterator[int]:
+        """Extensions that have read a file which changed afterwards, or which was written while
+        they were built and that others have read, too: each may have meant its own."""
+        verdicts: dict[str, bool] = {}
+        readers: dict[str, set[int]] = {}
+        for index, built in self.built.items():
+            for known in built.inputs:
+                if verdicts.setdefault(repr(known), has_changed(known)):
+                    _log.debug("parallel-backend: %s changed while it was in use", known.path)
+                    yield index
+                elif known.stamp and known.stamp[0] >= self.began:
+                    readers.setdefault(os.path.abspath(known.path), set()).add(index)
+        for path, indexes in readers.items():
+            if len(indexes) > 1:
+                _log.debug("parallel-backend: several extensions share %s, made meanwhile", path)
+                yield from indexes
+
+    # --- in the hook's own process
+
+    def build_here(self, indexes: list[int]) -> None:
+        """Build extensions one after another; their sources at once."""
+        for index in indexes:
+            self.pending.discard(index)
+            extension = self.extensions[index]
+            scope = scope_of(self.command, extension, slots=self.engine.slots, publish=True)
+            error = build_one(self.engine, self.command, extension, scope)
+            if error is None:
+                self.built[index] = Built(index, compiled=scope.compiled)
+            else:
+                self.fail(index, error)

@@ -1,0 +1,265 @@
+"""What jobs print, kept apart; the processes that they run, known, so that they can be ended.
+
+A `Job` is a compile command, or an extension with all that it runs besides. While a thread works on
+one, what Python code prints and logs there and what its commands print is kept in the job, and
+shown in one piece: outputs of different commands never mix.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from parallel_backend.process_state import forget_group, note_group
+
+__all__ = ["Cancelled", "Job", "capturing", "current_job"]
+
+_OUT, _ERR = 1, 2
+
+_local = threading.local()
+_streams: dict[int, Any] = {}
+_turn = threading.Lock()
+_lock: dict[str, Any] = {}
+
+
+class Cancelled(Exception):
+    """A job was ended because another one failed; it says nothing of the job itself."""
+
+
+def current_job() -> Job | None:
+    """The job that this thread works on, if any."""
+    return getattr(_local, "job", None)
+
+
+class Job:
+    """Text that a job has printed and that is not shown yet, and the processes that it runs.
+
+    `live`: show the text after each command that succeeds, and not only at the job's end.
+    """
+
+    def __init__(self, *, live: bool = False) -> None:
+        self.live = live
+        self.cancelled = False
+        #: The last command that failed, and its exit status (negative: a signal's number).
+        self.failed: tuple[list[str], int] | None = None
+        self._pieces: list[tuple[int, bytes]] = []
+        self._processes: set[_JobProcess] = set()
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def current(self) -> Iterator[Job]:
+        """Make it the job of this thread for the length of a ``with`` block."""
+        before = current_job()
+        _local.job = self
+        try:
+            yield self
+        finally:
+            _local.job = before
+
+    def write(self, stream: int, data: bytes) -> None:
+        """Keep what went to standard output (1) or standard error (2)."""
+        if data:
+            self._pieces.append((stream, data))
+
+    def show(self) -> None:
+        """Write what is kept to the process' own streams, in one piece."""
+        pieces, self._pieces = self._pieces, []
+        if pieces:
+            with _one_at_a_time():
+                for stream, data in pieces:
+                    _emit(_streams.get(stream) or _standard(stream), data)
+
+    def text(self) -> str:
+        """What is kept, as text, taken out."""
+        pieces, self._pieces = self._pieces, []
+        return b"".join(data for _, data in pieces).decode(errors="backslashreplace")
+
+    def cancel(self, number: int = signal.SIGTERM) -> None:
+        """Tell the job's processes to end, and let it start no more."""
+        with self._lock:
+            self.cancelled = True
+            for process in self._processes:
+                process.send_signal(number)
+
+
+class _JobProcess(subprocess.Popen[Any]):
+    """`subprocess.Popen`; that of a job has a process group of its own, and its output kept."""
+
+    _job: Job | None = None
+    _private: Path
+
+    def __init__(self, args: Any, *rest: Any, **options: Any) -> None:
+        job = current_job()
+        if job is None or rest:
+            super().__init__(args, *rest, **options)
+            return
+        self._kept: list[tuple[int, Any]] = []
+        for name, stream in (("stdout", _OUT), ("stderr", _ERR)):
+            if options.get(name) is None:
+                options[name] = _buffer()
+                self._kept.append((stream, options[name]))
+        # A background group must not read from the terminal: it would be stopped, not told.
+        if options.get("stdin") is None:
+            options["stdin"] = subprocess.DEVNULL
+        self._group = os.name == "posix" and not {"process_group", "start_new_session"} & set(
+            options
+        )
+        if self._group:
+            options["process_group"] = 0
+        with job._lock:
+            try:
+                if job.cancelled:
+                    raise Cancelled
+                super().__init__(args, **options)
+            except BaseException:
+                for _, buffer in self._kept:
+                    os.close(buffer)
+                raise
+            self._job = job
+            job._processes.add(self)
+            if self._group:
+                note_group(self._private, self.pid)
+
+    def wait(self, timeout: float | None = None) -> int:
+        code = super().wait(timeout)
+        self._collect(code)
+        return code
+
+    def poll(self) -> int | None:
+        code = super().poll()
+        if code is not None:
+            self._collect(code)
+        return code
+
+    def send_signal(self, sig: int) -> None:
+        # gcc is a driver: a signal to it alone leaves the compiler proper running.
+        if self._job is not None and self._group and self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, sig)
+        else:
+            super().send_signal(sig)
+
+    def _collect(self, code: int) -> None:
+        job, self._job = self._job, None
+        if job is None:
+            return
+        with job._lock:
+            job._processes.discard(self)
+        if self._group:
+            forget_group(self._private, self.pid)
+        for stream, buffer in self._kept:
+            size = os.fstat(buffer).st_size
+            if size:
+                os.lseek(buffer, 0, os.SEEK_SET)
+                job.write(stream, os.read(buffer, size))
+            os.close(buffer)
+        if code != 0:
+            words = [self.args] if isinstance(self.args, (str, bytes, os.PathLike)) else self.args
+            job.failed = ([os.fsdecode(word) for word in cast("Any", words)], code)
+            return
+        job.failed = None
+        if job.live:
+            job.show()
+
+
+def _buffer() -> int:
+    """A file without a name for what a command prints: no pipe that could fill up."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("parallel-backend")
+    with tempfile.TemporaryFile(buffering=0) as file:  # pragma: no cover - Linux has memfd_create
+        return os.dup(file.fileno())
+
+
+class _Routed:
+    """A standard stream whose text goes to the job of the thread that writes it, if it has one."""
+
+    def __init__(self, stream: Any, number: int) -> None:
+        self._stream = stream
+        self._number = number
+
+    def write(self, text: str) -> int:
+        job = current_job()
+        if job is None:
+            return int(self._stream.write(text))
+        job.write(self._number, text.encode("utf-8", "surrogateescape"))
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def capturing(private: Path) -> Iterator[None]:
+    """Keep apart what jobs print, for the length of a ``with`` block."""
+    _JobProcess._private = private
+    _streams.update({_OUT: sys.stdout, _ERR: sys.stderr})
+    routed = {_OUT: _Routed(sys.stdout, _OUT), _ERR: _Routed(sys.stderr, _ERR)}
+    saved = sys.stdout, sys.stderr, subprocess.Popen
+    # The root logger's handlers were bound to the streams when setup() was called.
+    moved = []
+    for handler in logging.getLogger().handlers:
+        for number, stream in _streams.items():
+            if getattr(handler, "stream", None) is stream:
+                moved.append((handler, stream))
+                cast("Any", handler).stream = routed[number]
+    sys.stdout, sys.stderr = cast("Any", routed[_OUT]), cast("Any", routed[_ERR])
+    subprocess.Popen = _JobProcess  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr, subprocess.Popen = saved  # type: ignore[misc]
+        for handler, stream in moved:
+            cast("Any", handler).stream = stream
+        _streams.clear()
+        if "file" in _lock:
+            _lock["file"].close()
+        _lock.clear()
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """One thread of one process of this hook writes at a time."""
+    with _turn:
+        if os.name != "posix":  # pragma: no cover - there are no forks to take turns with
+            yield
+            return
+        import fcntl
+
+        # A descriptor that a fork has shared would share its lock, too.
+        if _lock.get("process") != os.getpid():
+            _lock["process"] = os.getpid()
+            _lock["file"] = (_JobProcess._private / "output.lock").open("wb")
+        fcntl.flock(_lock["file"], fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(_lock["file"], fcntl.LOCK_UN)
+
+
+def _standard(stream: int) -> Any:
+    return sys.stdout if stream == _OUT else sys.stderr
+
+
+def _emit(stream: Any, data: bytes) -> None:
+    buffer = getattr(stream, "buffer", None)
+    if isinstance(buffer, io.BufferedIOBase):
+        stream.flush()
+        buffer.write(data)
+        buffer.flush()
+    elif stream is not None:
+        stream.write(data.decode(errors="backslashreplace"))
+        stream.flush()

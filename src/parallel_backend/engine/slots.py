@@ -1,0 +1,106 @@
+"""Job slots: who may run something now.
+
+Whoever runs holds a slot already, its own; each job beside it takes one more and gives it back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from typing import Any, Protocol
+
+from parallel_backend.errors import JobserverError
+from parallel_backend.jobserver import Pool
+from parallel_backend.timings import Tally
+
+__all__ = ["PoolSlots", "Slots", "WorkerSlots"]
+
+
+class Slots(Protocol):
+    """Where further slots come from."""
+
+    def want(self, number: int) -> None:
+        """Tell how many more slots could be used at once."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when a slot may be had; -1: there is none to wait for."""
+
+    def take(self) -> bytes | None:
+        """A further slot's token, or None if there is none now."""
+
+    def give(self, token: bytes) -> None:
+        """Give a slot back."""
+
+
+class PoolSlots:
+    """Slots of the process that owns the token pool."""
+
+    def __init__(self, pool: Pool, tally: Tally) -> None:
+        self._pool = pool
+        self._tally = tally
+        self._lock = threading.Lock()
+        self._since: list[tuple[bytes, float]] = []
+        self._broken = False
+
+    def most(self) -> int | None:
+        """The most slots that there can ever be, the own one included; None: the tokens tell."""
+        return self._pool.limit
+
+    def want(self, number: int) -> None:
+        pass
+
+    def fileno(self) -> int:
+        limit = self._pool.limit
+        if self._broken or (limit is not None and len(self._since) >= limit - 1):
+            return -1
+        return self._pool.fileno()
+
+    def take(self) -> bytes | None:
+        with self._lock:
+            if self._broken:
+                return None
+            try:
+                token = self._pool.acquire()
+            except JobserverError as error:
+                self._broken = True
+                print(f"parallel-backend: {error}; going on with one job", file=sys.stderr)
+                return None
+            if token is not None:
+                self._since.append((token, time.monotonic()))
+            return token
+
+    def give(self, token: bytes) -> None:
+        with self._lock:
+            index = next(i for i, (held, _) in enumerate(self._since) if held == token)
+            self._tally.busy += time.monotonic() - self._since.pop(index)[1]
+            # A pool that is gone wants nothing back.
+            with contextlib.suppress(JobserverError):
+                self._pool.release(token)
+
+
+class WorkerSlots:
+    """Slots of a worker, which asks the hook's process for them.
+
+    That process alone reads tokens, so that it can give back those of a worker that dies.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def want(self, number: int) -> None:
+        self._connection.send(("want", number))
+
+    def fileno(self) -> int:
+        return int(self._connection.fileno())
+
+    def take(self) -> bytes | None:
+        if not self._connection.poll(0):
+            return None
+        kind, token = self._connection.recv()
+        assert kind == "token", kind
+        return bytes(token)
+
+    def give(self, token: bytes) -> None:
+        self._connection.send(("give", token))

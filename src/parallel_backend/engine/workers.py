@@ -1,0 +1,234 @@
+"""Extension workers: each builds one extension after another, as the hook's process tells it.
+
+They talk over a connection of `multiprocessing`. The hook's process sends ``("build", index,
+alone)``, ``("token", token)`` and ``("end",)``; a worker sends ``("built", Built)``,
+``("want", number)`` and ``("give", token)``. A worker that has left something behind in memory
+that a later extension could see ends after it has told so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import gc
+import os
+import signal
+import sys
+import threading
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, Pipe
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from parallel_backend.engine.failures import run_reported, was_killed
+from parallel_backend.engine.folders import own_folders
+from parallel_backend.engine.objects import Input, look_at
+from parallel_backend.engine.scope import Scope
+from parallel_backend.engine.slots import Slots, WorkerSlots
+from parallel_backend.engine.state import attributes, changed, mark, snapshot
+from parallel_backend.outcome import pack
+from parallel_backend.process_state import end_groups, forget_group, note_group
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from parallel_backend.engine import Engine
+
+__all__ = ["Built", "ForkWorker", "ThreadWorker", "build_one", "scope_of"]
+
+
+@dataclass
+class Built:
+    """What became of one extension.
+
+    `error`: an exception as `outcome.pack` gives it. `killed`: a command of it was killed, as for
+    want of memory. `left`: names of what it left changed in memory. `carried`: attributes that the
+    extension has now, pickled one by one.
+    """
+
+    index: int
+    error: bytes | None = None
+    killed: bool = False
+    left: list[str] = field(default_factory=list)
+    carried: dict[str, bytes] = field(default_factory=dict)
+    inputs: list[Input] = field(default_factory=list)
+    compiled: int = 0
+
+
+def scope_of(command: Any, extension: Any, *, slots: Slots, publish: bool) -> Scope:
+    """The scope in which an extension is built."""
+    return Scope(
+        name=f"extension {extension.name!r}", command=command, slots=slots, publish=publish
+    )
+
+
+def build_one(engine: Engine, command: Any, extension: Any, scope: Scope) -> BaseException | None:
+    """Let the command build one extension by its own code; the exception, its report in it."""
+    with own_folders(engine, command, scope):
+        return run_reported(scope, lambda: command.build_extension(extension))
+
+
+def _serve(
+    connection: Connection, engine: Engine, command: Any, scopes: list[Scope], *, isolated: bool
+) -> None:
+    """Build what the hook's process names, until it says that this was all.
+
+    `isolated`: this is a process of its own. `scopes` holds what is being built, for whoever has
+    to end it.
+    """
+    slots = WorkerSlots(connection)
+    # A worker that has left something behind ends, so this stays what every extension begins from.
+    begin = snapshot(command)
+    while True:
+        try:
+            kind, *values = connection.recv()
+        except (EOFError, OSError):
+            return
+        if kind == "token":  # it was wanted a moment ago
+            slots.give(values[0])
+            continue
+        if kind == "end":
+            return
+        index, alone = values
+        mine = command if isolated else _apart(command)
+        extension = command.extensions[index]
+        scopes[:] = [scope_of(mine, extension, slots=slots, publish=alone)]
+        built = _build(engine, mine, extension, scopes[0], Built(index), carry=isolated)
+        built.left = changed(begin, snapshot(mine))
+        try:
+            connection.send(("built", built))
+        except OSError:
+            return
+        if built.left:
+            return
+
+
+def _build(
+    engine: Engine, command: Any, extension: Any, scope: Scope, built: Built, *, carry: bool
+) -> Built:
+    before = {name: mark(value) for name, value in vars(extension).items()}
+    error = build_one(engine, command, extension, scope)
+    if error is not None:
+        built.killed = was_killed(error)
+        built.error = pack(False, error)
+    if carry:
+        for name, value in vars(extension).items():
+            if before.get(name) != mark(value) and (data := _pickled(value)):
+                built.carried[name] = data
+    built.inputs = [*scope.inputs, *map(look_at, _declared(extension))]
+    built.compiled = scope.compiled
+    return built
+
+
+def _declared(extension: Any) -> Iterable[str]:
+    """Files beside sources that an extension says it is made from."""
+    named = [*(extension.extra_objects or ()), *(extension.depends or ())]
+    return {os.fspath(name) for name in named}
+
+
+def _pickled(value: Any) -> bytes:
+    import pickle
+
+    try:
+        return pickle.dumps(value)
+    except Exception:  # whatever __reduce__ may raise: it stays in the worker
+        return b""
+
+
+def _apart(command: Any) -> Any:
+    """A copy of a command and its compilers, for a thread: lists and dictionaries are its own."""
+    apart = copy.copy(command)
+    vars(apart).update(attributes(command))
+    for name in ("compiler", "shlib_compiler"):
+        compiler = getattr(command, name, None)
+        if hasattr(compiler, "__dict__"):
+            twin = copy.copy(compiler)
+            vars(twin).update(attributes(compiler))
+            for method, function in vars(twin).items():
+                if getattr(function, "__self__", None) is compiler:
+                    setattr(twin, method, function.__func__.__get__(twin))
+            setattr(apart, name, twin)
+    return apart
+
+
+class ForkWorker:
+    """A worker in a fork of the hook's process, a process group of its own."""
+
+    def __init__(self, engine: Engine, command: Any, others: list[Connection]) -> None:
+        self._engine = engine
+        self.connection, there = Pipe()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        self._pid = os.fork()
+        if self._pid == 0:
+            for connection in (self.connection, *others):
+                connection.close()
+            self._be_the_worker(there, command)
+        there.close()
+        with contextlib.suppress(OSError):  # it may have done so itself, and be gone
+            os.setpgid(self._pid, self._pid)
+        note_group(engine.private, self._pid)
+
+    def _be_the_worker(self, connection: Connection, command: Any) -> NoReturn:
+        try:
+            os.setpgid(0, 0)
+            gc.freeze()  # what is here already is not looked through, and so not copied
+            # The hook's process ends us by a signal to our groups; nothing is left to clean up.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            # A background group must not read from the terminal: it would be stopped, not told.
+            null = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(null, 0)
+            os.close(null)
+            _serve(connection, self._engine, command, [], isolated=True)
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+        finally:
+            os._exit(0)
+
+    def end(self) -> int:
+        """Let it end by itself, having nothing to do; its exit status, negative for a signal."""
+        with contextlib.suppress(OSError):  # it has ended
+            self.connection.send(("end",))
+        return self._reap()
+
+    def _reap(self) -> int:
+        status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        self.connection.close()
+        forget_group(self._engine.private, self._pid)
+        if status != 0:
+            end_groups(self._engine.private, owner=self._pid)
+        return status
+
+    def kill(self) -> None:
+        """End it and all that it runs, now."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._pid, signal.SIGKILL)
+        self._reap()
+
+
+class ThreadWorker:
+    """A worker in a thread, with copies of the command and its compilers: where no fork is safe."""
+
+    def __init__(self, engine: Engine, command: Any, _others: list[Connection]) -> None:
+        self.connection, there = Pipe()
+        self._scopes: list[Scope] = []
+        self._thread = threading.Thread(target=self._run, args=(there, engine, command))
+        self._thread.start()
+
+    def _run(self, connection: Connection, engine: Engine, command: Any) -> None:
+        with connection:
+            _serve(connection, engine, command, self._scopes, isolated=False)
+
+    def end(self) -> int:
+        """Let it end by itself, having nothing to do; 0."""
+        with contextlib.suppress(OSError):  # it has ended
+            self.connection.send(("end",))
+        self._thread.join()
+        self.connection.close()
+        return 0
+
+    def kill(self) -> None:
+        """End what it runs, and let it start no more."""
+        for scope in self._scopes:
+            scope.cancel()
+        self.end()

@@ -1,0 +1,131 @@
+"""The hooks of PEP 517 and PEP 660, each delegated to `setuptools.build_meta`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# Imported here, and not in a hook, so that every hook's fork has it already, and so that what its
+# import does to the process is done by importing the backend. Never setuptools.command.build_ext:
+# it looks for Cython once, when it is imported.
+import setuptools.build_meta
+
+from parallel_backend.errors import ParallelBackendError
+from parallel_backend.extra_config import extra_config
+from parallel_backend.process_state import run_hook
+from parallel_backend.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    ConfigSettings: TypeAlias = Mapping[str, str | list[str] | None] | None
+    StrPath: TypeAlias = str | os.PathLike[str]
+
+__all__ = ["Backend"]
+
+# A hook changes what the whole process shares (the current folder, os.environ), so hooks that
+# several threads call take turns.
+_turn = threading.RLock()
+
+
+class Backend:
+    """A backend object: its methods are the hooks, with the standard's arguments.
+
+    Every hook raises `SystemExit` with one line for a mistake in the user's settings, and
+    otherwise what setuptools raised.
+    """
+
+    def __init__(self, *, legacy: bool = False) -> None:
+        self._legacy = legacy
+
+    def get_requires_for_build_wheel(self, config_settings: ConfigSettings = None) -> list[str]:
+        """Requirements of `build_wheel` beyond ``build-system.requires`` (PEP 517)."""
+        return self._requires("get_requires_for_build_wheel", config_settings)
+
+    def get_requires_for_build_sdist(self, config_settings: ConfigSettings = None) -> list[str]:
+        """Requirements of `build_sdist` beyond ``build-system.requires`` (PEP 517)."""
+        return self._requires("get_requires_for_build_sdist", config_settings)
+
+    def get_requires_for_build_editable(self, config_settings: ConfigSettings = None) -> list[str]:
+        """Requirements of `build_editable` beyond ``build-system.requires`` (PEP 660)."""
+        return self._requires("get_requires_for_build_editable", config_settings)
+
+    def prepare_metadata_for_build_wheel(
+        self, metadata_directory: StrPath, config_settings: ConfigSettings = None
+    ) -> str:
+        """Write a ``.dist-info`` folder into `metadata_directory`; its base name (PEP 517)."""
+        return self._name("prepare_metadata_for_build_wheel", config_settings, metadata_directory)
+
+    def prepare_metadata_for_build_editable(
+        self, metadata_directory: StrPath, config_settings: ConfigSettings = None
+    ) -> str:
+        """Write a ``.dist-info`` folder into `metadata_directory`; its base name (PEP 660)."""
+        return self._name(
+            "prepare_metadata_for_build_editable", config_settings, metadata_directory
+        )
+
+    def build_wheel(
+        self,
+        wheel_directory: StrPath,
+        config_settings: ConfigSettings = None,
+        metadata_directory: StrPath | None = None,
+    ) -> str:
+        """Build a wheel into `wheel_directory`; its base name (PEP 517)."""
+        return self._name("build_wheel", config_settings, wheel_directory, metadata_directory)
+
+    def build_sdist(self, sdist_directory: StrPath, config_settings: ConfigSettings = None) -> str:
+        """Build an sdist into `sdist_directory`; its base name (PEP 517)."""
+        return self._name("build_sdist", config_settings, sdist_directory)
+
+    def build_editable(
+        self,
+        wheel_directory: StrPath,
+        config_settings: ConfigSettings = None,
+        metadata_directory: StrPath | None = None,
+    ) -> str:
+        """Build an editable wheel into `wheel_directory`; its base name (PEP 660)."""
+        return self._name("build_editable", config_settings, wheel_directory, metadata_directory)
+
+    def _requires(self, hook: str, config_settings: ConfigSettings) -> list[str]:
+        requirements: list[str] = self._run(hook, config_settings)
+        return requirements
+
+    def _name(self, hook: str, config_settings: ConfigSettings, *folders: StrPath | None) -> str:
+        name: str = self._run(hook, config_settings, *folders)
+        return name
+
+    def _run(self, hook: str, config_settings: ConfigSettings, *folders: StrPath | None) -> Any:
+        with _turn, _plain_errors():
+            settings = read_settings(
+                config_settings=config_settings, environ=os.environ, folder=Path.cwd()
+            )
+            return run_hook(lambda private: self._delegate(hook, settings, private, folders))
+
+    def _delegate(
+        self, hook: str, settings: Settings, private: Path, folders: tuple[StrPath | None, ...]
+    ) -> Any:
+        """What runs in the hook's own process: setuptools' hook, with ours around it."""
+        backend: Any = setuptools.build_meta
+        function = getattr(backend.__legacy__ if self._legacy else backend, hook)
+        arguments = (*folders[:1], settings.backend_config, *folders[1:])
+        with contextlib.ExitStack() as stack:
+            jobs = settings.slots()
+            if hook.startswith("build_"):
+                from parallel_backend.engine import installed
+
+                jobs = stack.enter_context(installed(settings=settings, private=private))
+            stack.enter_context(extra_config(settings=settings, jobs=jobs, private=private))
+            return function(*arguments)
+
+
+@contextlib.contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Turn our own errors into what setuptools raises for a user's mistake: one plain line."""
+    try:
+        yield
+    except ParallelBackendError as error:
+        raise SystemExit(f"parallel-backend: error: {error}") from error

@@ -1,0 +1,58 @@
+"""What a function returned or raised in a fork, as bytes for the process that waits for it."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import traceback
+from typing import Any
+
+from parallel_backend.errors import HookProcessError
+
+__all__ = ["pack", "unpack"]
+
+
+class _ForkTraceback(Exception):
+    """The traceback of a fork, shown as the cause of the exception that it raised."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
+
+
+def pack(succeeded: bool, value: Any) -> bytes:
+    """Pickle a result, or an exception with its traceback, notes and attributes.
+
+    What does not pickle, or does not come back, becomes a `HookProcessError` that tells it.
+    """
+    text = "" if succeeded else "".join(traceback.format_exception(value))
+    try:
+        data = pickle.dumps((succeeded, value, text))
+        pickle.loads(data)
+    except BaseException as error:
+        if succeeded:
+            stand_in = HookProcessError(f"the result cannot be sent back: {error}")
+        else:
+            kind = type(value)
+            stand_in = HookProcessError(f"{kind.__module__}.{kind.__qualname__}: {value}")
+            for note in getattr(value, "__notes__", ()):
+                stand_in.add_note(str(note))
+        return pickle.dumps((False, stand_in, text))
+    return data
+
+
+def unpack(data: bytes) -> tuple[bool, Any]:
+    """What `pack` was given; an exception has the fork's traceback as its cause."""
+    modules = set(sys.modules)
+    try:
+        succeeded, value, text = pickle.loads(data)
+    finally:
+        # Finding an exception's class may import modules, which this process did not have.
+        for name in set(sys.modules) - modules:
+            del sys.modules[name]
+    if not succeeded:
+        value.__cause__ = _ForkTraceback(text)
+    return succeeded, value

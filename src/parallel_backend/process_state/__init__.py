@@ -1,0 +1,73 @@
+"""Run a hook so that the process that calls it stays as it was.
+
+Where a fork is safe, the hook runs in a fork of the process: nothing that setuptools or a
+``setup.py`` does reaches the caller. The result comes back through a pipe, as does what the hook
+writes to a `sys.stdout` or `sys.stderr` that the caller has replaced. Elsewhere (several threads,
+Windows, macOS) the hook runs here, and the state that hooks are known to change is put back.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from parallel_backend.process_state.groups import (
+    close_record,
+    end_groups,
+    forget_group,
+    make_record,
+    note_group,
+)
+from parallel_backend.process_state.hook import Terminated
+
+__all__ = ["Terminated", "end_groups", "forget_group", "fork_is_safe", "note_group", "run_hook"]
+
+T = TypeVar("T")
+
+
+def fork_is_safe() -> bool:
+    """Whether this process can fork and go on in Python: POSIX, not macOS, and one thread.
+
+    macOS' own libraries abort in a child that has not called ``exec``; with several threads, a lock
+    that another thread held at the fork stays locked for ever in the child.
+    """
+    if not hasattr(os, "fork") or sys.platform == "darwin":
+        return False  # pragma: no cover - Linux can fork
+    try:
+        return len(os.listdir("/proc/self/task")) == 1
+    except OSError:  # pragma: no cover - Linux has /proc
+        return threading.active_count() == 1
+
+
+def run_hook(function: Callable[[Path], T]) -> T:
+    """Call `function` with a private folder, which is gone afterwards, and return what it returns.
+
+    Whatever `function` raises is raised here, `KeyboardInterrupt` and `SystemExit` included.
+    `HookProcessError` says that the process of the hook died. Where a signal ended the hook
+    (SIGTERM, SIGHUP), the same signal then ends this process, as it would have without us.
+    """
+    private = Path(tempfile.mkdtemp(prefix="parallel-backend-"))
+    received: list[int] = []
+    make_record(private)
+    try:
+        if fork_is_safe():
+            from parallel_backend.process_state.caller import run_in_fork
+
+            result: T = run_in_fork(function, private, received)
+            return result
+        from parallel_backend.process_state.in_place import put_back
+
+        with put_back():
+            return function(private)
+    finally:
+        close_record(private)
+        shutil.rmtree(private, ignore_errors=True)
+        if received:
+            signal.raise_signal(received[0])

@@ -1,0 +1,327 @@
+"""What the user asked for, read once into one frozen :class:`Settings`.
+
+For each key the first place that names it wins:
+
+1. the frontend's config settings (``-C jobs=4``),
+2. the environment (``PARALLEL_BACKEND_JOBS``),
+3. for ``jobs``: ``-jN`` or a jobserver in ``MAKEFLAGS``,
+4. for ``jobs``: ``parallel`` of ``[build_ext]`` or ``[build]`` in the file that
+   ``DIST_EXTRA_CONFIG`` names, then in ``setup.cfg``,
+5. ``[tool.parallel-backend]`` in ``pyproject.toml``,
+6. the machine (:mod:`parallel_backend.machine`), or the default.
+
+Places 1, 2 and 5 are ours, so they are checked even where an earlier place wins: a mistake there
+stops the build before it starts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from parallel_backend.errors import SettingsError
+
+__all__ = ["Settings", "read_settings"]
+
+_PREFIX = "PARALLEL_BACKEND_"
+_TABLE = "[tool.parallel-backend] in pyproject.toml"
+_DEFAULT_MEMORY_PER_JOB = 512 * 2**20
+
+# setuptools.build_meta reads these and ignores the rest; all others of its keys begin with "--".
+_SETUPTOOLS_KEYS = frozenset(
+    {"editable-mode", "editable_mode", "verbose", "quiet", "tag-date", "tag-build"}
+)
+# At this ratio "job", "jbos" and "extension" are near misses; "version" and "jobserver" are not.
+_NEAR_MISS = 0.75
+_SWITCH = dict.fromkeys(("true", "1", "yes", "on"), True)
+_SWITCH |= dict.fromkeys(("false", "0", "no", "off"), False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One build's settings.
+
+    :param jobs: the number of job slots that was asked for; None: the machine decides, or the
+        jobserver that ``makeflags`` names.
+    :param jobs_source: the place that decided ``jobs``, for humans.
+    :param extensions: how extensions are built side by side.
+    :param memory_per_job: bytes of memory to count on for each job.
+    :param keep_going: build what can be built before a failure is reported.
+    :param makeflags: ``MAKEFLAGS`` as found, "" if there is none.
+    :param user_config: path of the user's ``DIST_EXTRA_CONFIG`` file, if the variable is set.
+    :param backend_config: the config settings without our keys, for setuptools.
+    """
+
+    jobs: int | None = None
+    jobs_source: str = "the machine"
+    extensions: Literal["process", "thread", "serial"] = "process"
+    memory_per_job: int = _DEFAULT_MEMORY_PER_JOB
+    keep_going: bool = False
+    makeflags: str = ""
+    user_config: str | None = None
+    backend_config: dict[str, Any] | None = None
+
+    def slots(self) -> int:
+        """The number of job slots: ``jobs``, or else what the machine offers now."""
+        if self.jobs is not None:
+            return self.jobs
+        from parallel_backend import machine
+
+        return machine.offer(memory_per_job=self.memory_per_job).jobs
+
+
+class _Found(NamedTuple):
+    value: Any
+    where: str
+
+
+def read_settings(
+    *, config_settings: Mapping[str, Any] | None, environ: Mapping[str, str], folder: Path
+) -> Settings:
+    """Read the settings of a build of the project in ``folder``.
+
+    :param config_settings: as the frontend gave them to the hook (PEP 517): a value is a string,
+        a list where the key was repeated (the last one counts), or None.
+    :raises SettingsError: a key is unknown, or a value is not allowed.
+    """
+    told, backend_config = _split_config_settings(config_settings)
+    from_environment = _from_environment(environ)
+    from_pyproject = _from_pyproject(folder / "pyproject.toml")
+    makeflags = environ.get("MAKEFLAGS", "")
+    user_config = environ.get("DIST_EXTRA_CONFIG") or None
+    if user_config is not None:
+        user_config = os.path.join(folder, user_config)
+
+    found = {**from_environment, **told}
+    if "jobs" not in found:
+        jobs = (
+            _from_makeflags(makeflags)
+            or (user_config and _from_ini(Path(user_config), is_ours_to_report=True))
+            or _from_ini(folder / "setup.cfg", is_ours_to_report=False)
+        )
+        if jobs:
+            found["jobs"] = jobs
+    found = {**from_pyproject, **found}
+
+    values: dict[str, Any] = {key.replace("-", "_"): each.value for key, each in found.items()}
+    if "jobs" in found:
+        where = found["jobs"].where
+        asked_for_auto = values["jobs"] == "auto"
+        values["jobs_source"] = f"the machine, as {where} says" if asked_for_auto else where
+        values["jobs"] = None if asked_for_auto else values["jobs"]
+    return Settings(
+        **values, makeflags=makeflags, user_config=user_config, backend_config=backend_config
+    )
+
+
+def _jobs(value: object) -> int | Literal["auto"]:
+    text = _text(value)
+    return "auto" if text == "auto" else _whole_number(text)
+
+
+def _whole_number(text: str) -> int:
+    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _extensions(value: object) -> str:
+    if value not in ("process", "thread", "serial"):
+        raise ValueError(value)
+    return str(value)
+
+
+def _memory(value: object) -> int:
+    match = re.fullmatch(
+        r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*(?:([kmgt])(?:ib)?|b)", _text(value).lower()
+    )
+    if match is None:
+        raise ValueError(value)
+    number, unit = match.groups()
+    size = int(float(number) * 1024 ** ("kmgt".index(unit) + 1 if unit else 0))
+    if size < 1:
+        raise ValueError(value)
+    return size
+
+
+def _switch(value: object) -> bool:
+    word = _text(value).lower()
+    if word not in _SWITCH:
+        raise ValueError(value)
+    return _SWITCH[word]
+
+
+def _text(value: object) -> str:
+    # TOML, and a frontend's own configuration file, can give an integer or a bool.
+    if not isinstance(value, str | int):
+        raise TypeError(value)
+    return str(value).strip()
+
+
+class _Key(NamedTuple):
+    parse: Callable[[object], Any]
+    allowed: str
+
+
+_KEYS = {
+    "jobs": _Key(_jobs, 'a whole number from 1, or "auto"'),
+    "extensions": _Key(_extensions, '"process", "thread" or "serial"'),
+    "memory-per-job": _Key(_memory, 'more than 0 with B, KiB, MiB, GiB or TiB, such as "2GiB"'),
+    "keep-going": _Key(_switch, "true, false, 1, 0, yes, no, on or off"),
+}
+
+
+def _parse(key: str, value: object, *, where: str) -> Any:
+    try:
+        return _KEYS[key].parse(value)
+    except (TypeError, ValueError) as error:
+        raise _wrong_value(where, value, _KEYS[key].allowed) from error
+
+
+def _wrong_value(where: str, value: object, allowed: str) -> SettingsError:
+    shown = "no value" if value is None else repr(value)
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    return SettingsError(f"{where}: {shown} is not allowed; allowed is {allowed}")
+
+
+def _unknown(where: str, name: str, known: list[str]) -> SettingsError:
+    (nearest,) = _nearest(name, known, cutoff=0.0)
+    return SettingsError(
+        f"{where}: unknown key {name!r}; the nearest is {nearest!r}, known are {', '.join(known)}"
+    )
+
+
+def _nearest(name: str, known: list[str], *, cutoff: float) -> list[str]:
+    from difflib import get_close_matches
+
+    return get_close_matches(name, known, n=1, cutoff=cutoff)
+
+
+def _split_config_settings(
+    config_settings: Mapping[str, Any] | None,
+) -> tuple[dict[str, _Found], dict[str, Any] | None]:
+    found: dict[str, _Found] = {}
+    rest: dict[str, Any] = {}
+    for name, value in (config_settings or {}).items():
+        key = name.replace("_", "-")
+        if key in _KEYS:
+            last = (value or [None])[-1] if isinstance(value, list | tuple) else value
+            is_bare_switch = key == "keep-going" and last in (None, "")
+            told = "true" if is_bare_switch else last
+            found[key] = _Found(_parse(key, told, where=f"-C {name}"), f"-C {name}")
+            continue
+        is_setuptools_own = name in _SETUPTOOLS_KEYS or name.startswith("--")
+        if not is_setuptools_own and _nearest(key.lower(), list(_KEYS), cutoff=_NEAR_MISS):
+            raise _unknown("-C", name, list(_KEYS))
+        rest[name] = value
+    return found, None if config_settings is None else rest
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, _Found]:
+    variables = {_PREFIX + key.upper().replace("-", "_"): key for key in _KEYS}
+    found = {}
+    for name in sorted(name for name in environ if name.startswith(_PREFIX)):
+        if name not in variables:
+            raise _unknown("environment", name, list(variables))
+        # An empty variable is how shells and CI files say "not set".
+        if environ[name]:
+            key = variables[name]
+            found[key] = _Found(_parse(key, environ[name], where=name), name)
+    return found
+
+
+def _from_makeflags(makeflags: str) -> _Found | None:
+    """-jN, or else a jobserver.
+
+    Words after ``--`` count too: GNU make puts only variable definitions there, and
+    :mod:`parallel_backend.jobserver` what make before 4.4 must not read.
+    """
+    words = re.findall(r"(?:\\.|\S)+", makeflags)
+    if words and not words[0].startswith("-"):
+        # Make writes its letters without a dash, and reads them so.
+        words[0] = "-" + words[0]
+    number = None
+    for word, following in zip(words, [*words, ""][1:], strict=True):
+        # Letters that take a value of their own cannot stand before the j.
+        match = re.fullmatch(r"(?:-[^-CEfIjlOoW\W]*j|--jobs=?)([0-9]*)", word)
+        if match:
+            digits = match[1] or following
+            number = int(digits) if re.fullmatch("0*[1-9][0-9]{0,8}", digits) else None
+    if number is not None:
+        return _Found(number, f"MAKEFLAGS -j{number}")
+    # "-2,-2" is make's own way to say that there is none.
+    if any(re.match("--jobserver-(?:auth|fds)=[^-]", word) for word in words):
+        return _Found(None, "the jobserver in MAKEFLAGS")
+    return None
+
+
+def _from_ini(path: Path, *, is_ours_to_report: bool) -> _Found | None:
+    """``parallel`` of [build_ext], else of [build], read as setuptools reads it.
+
+    A setup.cfg that cannot be read is left to setuptools, which names it. The user's extra file
+    is ours to report: setuptools sees only our copy of it.
+    """
+    if not path.is_file():
+        return None
+    from configparser import ConfigParser
+    from configparser import Error as ConfigParserError
+
+    parser = ConfigParser()
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        text = path.read_text(encoding="utf-8")
+        if not is_ours_to_report and "parallel" not in text.lower():
+            return None
+        parser.read_string(text, source=str(path))
+        for section in ("build_ext", "build"):
+            names = parser.options(section) if parser.has_section(section) else []
+            # setuptools lowercases the names, then the last one counts.
+            for name in [name for name in names if name.lower() == "parallel"][-1:]:
+                value = parser.get(section, name)
+                shown = path if is_ours_to_report else path.name
+                return _parse_parallel(value, where=f"[{section}] parallel in {shown}")
+    except (ConfigParserError, UnicodeDecodeError, OSError) as error:
+        if is_ours_to_report:
+            reason = " ".join(str(error).split())
+            raise SettingsError(
+                f"DIST_EXTRA_CONFIG names {path}, which cannot be read: {reason}"
+            ) from error
+    return None
+
+
+def _parse_parallel(value: str, *, where: str) -> _Found:
+    try:
+        return _Found(_whole_number(value.strip()), where)
+    except ValueError as error:
+        raise _wrong_value(where, value, "a whole number from 1") from error
+
+
+def _from_pyproject(path: Path) -> dict[str, _Found]:
+    import tomllib
+
+    try:
+        tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool")
+    except (OSError, ValueError, RecursionError):
+        # setuptools reads this file too, and says what is wrong with it.
+        return {}
+    if not isinstance(tool, dict):
+        return {}
+    if "parallel_backend" in tool:
+        raise SettingsError(
+            "[tool.parallel_backend] in pyproject.toml: the table is [tool.parallel-backend]"
+        )
+    table = tool.get("parallel-backend", {})
+    if not isinstance(table, dict):
+        raise _wrong_value(_TABLE, table, f"a table of {', '.join(_KEYS)}")
+    found = {}
+    for name, value in table.items():
+        key = name.replace("_", "-")
+        if key not in _KEYS:
+            raise _unknown(_TABLE, name, list(_KEYS))
+        where = f"[tool.parallel-backend] {name} in pyproject.toml"
+        found[key] = _Found(_parse(key, value, where=where), where)
+    return found

@@ -1,0 +1,48 @@
+"""What ran, and for how long; the closing line."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+__all__ = ["Tally"]
+
+
+class Tally:
+    """Counts of one hook call. Times are seconds of the monotonic clock."""
+
+    def __init__(self) -> None:
+        self.objects = 0
+        self.extensions = 0
+        self.elapsed = 0.0
+        #: Job slots that were in use, times the seconds that they were.
+        self.busy = 0.0
+        self._depth = 0
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the time of this ``with`` block; one within another counts once."""
+        began = time.monotonic()
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                self.elapsed += time.monotonic() - began
+
+    def closing_line(self, *, slots: int) -> str | None:
+        """One line for the end of a hook; None where nothing was compiled and nothing linked."""
+        if not self.objects and not self.extensions:
+            return None
+        average = self.busy / self.elapsed if self.elapsed else 0.0
+        return (
+            f"parallel-backend: {_count(self.objects, 'object')} and "
+            f"{_count(self.extensions, 'extension')} in {self.elapsed:.1f} s "
+            f"on {_count(slots, 'job')} ({average:.1f} busy)"
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

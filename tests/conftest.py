@@ -1,0 +1,20 @@
+"""Hermetic tests: what the shell exports must not reach a build."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from harness import clean_environment
+
+# Whole projects of their own, which the tests copy and build.
+collect_ignore = ["packages"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Clean the environment before anything is collected, for hooks in this process too."""
+    clean = clean_environment(os.environ)
+    for name in set(os.environ) - set(clean):
+        del os.environ[name]
+    os.environ.update(clean)

@@ -1,0 +1,5 @@
+#include "module.h"
+
+extern int number;
+
+MODULE(listed, number)

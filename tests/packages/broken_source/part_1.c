@@ -1,0 +1,1 @@
+int part_1(void) { return 1; }

@@ -1,0 +1,1 @@
+int part_2(void) { return 2; }

@@ -1,0 +1,1 @@
+int part_3(void) { return 3; }

@@ -1,0 +1,1 @@
+int part_4(void) { return 4; }

@@ -1,0 +1,1 @@
+int part_5(void) { return 5; }

@@ -1,0 +1,1 @@
+int part_6(void) { return 6; }

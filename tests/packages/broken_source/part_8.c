@@ -1,0 +1,1 @@
+int part_8(void) { return 8; }

@@ -1,0 +1,1 @@
+int part_9(void) { return 9; }

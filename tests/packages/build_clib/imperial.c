@@ -1,0 +1,5 @@
+#include "module.h"
+
+int mile(void);
+
+MODULE(imperial, mile())

@@ -1,0 +1,1 @@
+int foot_per_mile(void) { return 5280; }

@@ -1,0 +1,3 @@
+int foot_per_mile(void);
+
+int mile(void) { return foot_per_mile() / YARD; }

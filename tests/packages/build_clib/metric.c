@@ -1,0 +1,5 @@
+#include "module.h"
+
+int kilometre(void);
+
+MODULE(metric, kilometre())

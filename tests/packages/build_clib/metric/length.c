@@ -1,0 +1,1 @@
+int kilometre(void) { return 1000; }

@@ -1,0 +1,5 @@
+#include "module.h"
+
+int big(void);
+
+MODULE(large, big())

@@ -1,0 +1,5 @@
+#include "module.h"
+
+int little(void);
+
+MODULE(small, little())

@@ -1,0 +1,3 @@
+#include "module.h"
+
+MODULE(third, 100 * BUILT + STARTED)

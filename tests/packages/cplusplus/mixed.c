@@ -1,0 +1,5 @@
+#include "module.h"
+
+int sum_to(int last);
+
+MODULE(mixed, sum_to(5))

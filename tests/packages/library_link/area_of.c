@@ -1,0 +1,1 @@
+int area_of(int a, int b) { return a * b; }

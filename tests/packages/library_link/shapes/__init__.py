@@ -1,0 +1,2 @@
+from . import area as area
+from . import edge as edge

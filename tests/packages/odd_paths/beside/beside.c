@@ -1,0 +1,1 @@
+int beside(void) { return 1; }

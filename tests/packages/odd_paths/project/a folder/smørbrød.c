@@ -1,0 +1,1 @@
+int smorbrod(void) { return 1000; }

@@ -1,0 +1,1 @@
+int two_words(void) { return 100; }

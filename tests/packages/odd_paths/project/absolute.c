@@ -1,0 +1,1 @@
+int absolute(void) { return 10; }

@@ -1,0 +1,5 @@
+#include "module.h"
+
+int beside(void);
+
+MODULE(plain, beside())

@@ -1,0 +1,3 @@
+#include "module.h"
+
+MODULE(after, 3)

@@ -1,0 +1,3 @@
+#include "module.h"
+
+MODULE(two, FROM_SETUP_CFG + 5)

@@ -1,0 +1,5 @@
+#include "module.h"
+
+int steps(void);
+
+MODULE(second, steps())

@@ -1,0 +1,5 @@
+#include "module.h"
+
+int copies;
+
+MODULE(twice, copies)

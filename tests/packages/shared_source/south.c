@@ -1,0 +1,5 @@
+#include <Python.h>
+
+#include "common.h"
+
+MODULE(south)

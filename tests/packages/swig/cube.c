@@ -1,0 +1,1 @@
+int cube(int a) { return a * a * a; }

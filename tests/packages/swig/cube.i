@@ -1,0 +1,5 @@
+%module cube
+%{
+int cube(int a);
+%}
+int cube(int a);

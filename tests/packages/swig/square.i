@@ -1,0 +1,5 @@
+%module square
+%{
+int square(int a);
+%}
+int square(int a);

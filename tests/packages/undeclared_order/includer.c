@@ -1,0 +1,5 @@
+#include "module.h"
+
+#include <made.h>
+
+MODULE(includer, MADE)

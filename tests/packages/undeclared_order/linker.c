@@ -1,0 +1,5 @@
+#include "module.h"
+
+int made(void);
+
+MODULE(linker, made())

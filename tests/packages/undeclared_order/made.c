@@ -1,0 +1,1 @@
+int made(void) { return 8; }

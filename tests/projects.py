@@ -1,0 +1,66 @@
+"""Small projects that a test writes itself; those that are a defect each lie in `packages/`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness import REPOSITORY, SOURCE
+
+__all__ = ["TINY_C", "carry_backend", "copy_repository", "make_project"]
+
+_LEFT_BEHIND = shutil.ignore_patterns(
+    ".*", "__pycache__", "*.egg-info", "build", "dist", "htmlcov", "venv", "env"
+)
+
+# An extension module that compiles in a moment. It cannot be imported.
+TINY_C = "void *PyInit_{name}(void) {{ return 0; }}\n"
+
+
+def make_project(
+    folder: Path,
+    *,
+    name: str = "sample",
+    setup: str | None = None,
+    files: Mapping[str, str] | None = None,
+    build_system: str = 'requires = ["setuptools>=77"]',
+    tables: str = "",
+) -> Path:
+    """Write a project with one pure Python module, version 1.0, to `folder`; returns `folder`.
+
+    `setup` is its ``setup.py``, `files` maps further paths to their text, `build_system` is the
+    inside of that table, and `tables` is put at the end of ``pyproject.toml``.
+    """
+    texts = {
+        "pyproject.toml": (
+            f"[build-system]\n{build_system}\n\n"
+            f'[project]\nname = "{name}"\nversion = "1.0"\n\n'
+            f'[tool.setuptools]\npy-modules = ["{name}"]\n\n{tables}'
+        ),
+        f"{name}.py": "VALUE = 1\n",
+        **({} if setup is None else {"setup.py": setup}),
+        **(files or {}),
+    }
+    for path, text in texts.items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    return folder
+
+
+def carry_backend(folder: Path) -> Path:
+    """Put a copy of the backend into the project, for ``backend-path``; returns the path for it."""
+    target = folder / "backend"
+    shutil.copytree(
+        SOURCE / "parallel_backend",
+        target / "parallel_backend",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    return target
+
+
+def copy_repository(folder: Path) -> Path:
+    """Copy this repository to `folder`, less what tools leave in it; returns `folder`."""
+    shutil.copytree(REPOSITORY, folder, ignore=_LEFT_BEHIND)
+    return folder

@@ -1,0 +1,168 @@
+"""A full or read-only disk is a clear error, and half a file is never taken for whole."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from harness import build_wheel, serial_wheel, wheel_bytes_equal
+from watched_builds import (
+    MODES,
+    NO_OPTIMISATION,
+    can_mount,
+    eventually,
+    running_build,
+    write_compiler,
+    write_extensions,
+)
+
+NOBODY = 65534
+
+
+def a_project(folder: Path) -> Path:
+    return write_extensions(folder / "parts", {"a": 1, "b": 12, "c": 1})
+
+
+def mounted(command: str) -> list[str]:
+    """A launcher that runs `command`, which may mount, before what it launches."""
+    launcher = can_mount()
+    if not launcher:
+        pytest.skip("mounting a file system is not allowed here")
+    return [*launcher, "sh", "-c", f'{command} && exec "$@"', "sh"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_full_disk_is_told_in_the_compiler_s_words(mode: str, tmp_path: Path) -> None:
+    folder = a_project(tmp_path)
+    (folder / "build").mkdir()
+    launcher = mounted(f"mount -t tmpfs -o size=48k tmpfs '{folder}/build'")
+    with running_build(
+        folder, env=NO_OPTIMISATION, launcher=launcher, jobs=3, extensions=mode
+    ) as build:
+        done = build.finish()
+        assert done.returncode == 1, done.output
+        build.assert_nothing_is_left()
+    assert "No space left on device" in done.stderr[done.stderr.index("error: ") :]
+    assert "Traceback" not in done.stderr, done.output
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("inodes", [2, 8, 14])
+def test_a_full_disk_for_temporary_files_is_a_clear_error(
+    inodes: int, mode: str, tmp_path: Path
+) -> None:
+    folder = a_project(tmp_path)
+    full = tmp_path / "full"
+    full.mkdir()
+    launcher = mounted(f"mount -t tmpfs -o nr_inodes={inodes} tmpfs '{full}'")
+    env = {**NO_OPTIMISATION, "TMPDIR": str(full)}
+    with running_build(folder, env=env, launcher=launcher, jobs=3, extensions=mode) as build:
+        done = build.finish()
+        assert done.returncode == 1, done.output
+        build.assert_nothing_is_left()
+    assert "No space left on device" in done.stderr[-1000:], done.output
+    assert "Traceback" not in done.stderr, done.output
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", ["compile", "link"])
+def test_a_file_that_was_cut_short_is_not_taken_for_whole(
+    kind: str, mode: str, tmp_path: Path
+) -> None:
+    folder = a_project(tmp_path)
+    expected = serial_wheel(folder, env=NO_OPTIMISATION)
+    body = f'[ $kind = {kind} ] && ulimit -f 1\nreal "$@"'
+    env = write_compiler(tmp_path / "cc", body)
+    with running_build(folder, env=env, jobs=2, extensions=mode) as build:
+        done = build.finish()
+        assert done.returncode == 1, done.output
+        build.assert_nothing_is_left()
+    built = build_wheel(folder, jobs=2, extensions=mode, env=NO_OPTIMISATION)
+    assert wheel_bytes_equal(built, expected)
+
+
+def test_a_read_only_source_tree_is_a_clear_error(tmp_path: Path) -> None:
+    folder = a_project(tmp_path)
+    again = f"mount -o remount,bind,ro '{folder}'"
+    launcher = mounted(f"mount --bind '{folder}' '{folder}' && {again} && cd '{folder}'")
+    with running_build(folder, env=NO_OPTIMISATION, launcher=launcher, jobs=2) as build:
+        done = build.finish()
+        assert done.returncode == 1, done.output
+        build.assert_nothing_is_left()
+    assert "Read-only file system" in done.stderr.splitlines()[-1], done.output
+    assert "Traceback" not in done.stderr, done.output
+
+
+def test_a_source_tree_of_somebody_else_is_a_clear_error(tmp_path: Path) -> None:
+    user = NOBODY if os.getuid() == 0 else None
+    if user is not None:
+        probe = [sys.executable, "-c", "open(__import__('sys').argv[1])", __file__]
+        answer = subprocess.run(
+            probe, cwd="/", user=user, group=user, extra_groups=[], capture_output=True, check=False
+        )
+        if answer.returncode != 0:
+            pytest.skip("another user cannot run this interpreter, or read these tests")
+    # pytest's own folders are for the user who runs it.
+    with tempfile.TemporaryDirectory(prefix="somebody-", dir="/tmp") as name:
+        os.chmod(name, 0o755)
+        folder = a_project(Path(name))
+        folder.chmod(0o555)
+        try:
+            with running_build(folder, env=NO_OPTIMISATION, user=user, jobs=2) as build:
+                done = build.finish()
+                assert done.returncode == 1, done.output
+                build.assert_nothing_is_left()
+        finally:
+            folder.chmod(0o755)
+    assert "Permission denied" in done.stderr.splitlines()[-1], done.output
+    assert "Traceback" not in done.stderr, done.output
+
+
+HALF = """
+if [ $kind = {kind} ]; then
+    log "$$"
+    real "$@" && head -c 500 "$target" >"$target.half" && mv "$target.half" "$target"
+    log half
+    exec sleep 1000
+fi
+real "$@"
+"""
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", ["compile", "link"])
+def test_half_an_object_or_library_is_not_taken_for_whole_after_a_kill(
+    kind: str, mode: str, tmp_path: Path
+) -> None:
+    folder = write_extensions(tmp_path / "parts", {"a": 1, "b": 3, "c": 1})
+    expected = serial_wheel(folder, env=NO_OPTIMISATION)
+    log = tmp_path / "cc.log"
+    env = write_compiler(tmp_path / "cc", HALF.format(kind=kind))
+    with running_build(folder, env=env, jobs=2, extensions=mode) as build:
+        eventually(lambda: "half" in log.read_text(), "half a file was written")
+        build.kill()
+    built = build_wheel(folder, jobs=2, extensions=mode, env=NO_OPTIMISATION)
+    assert wheel_bytes_equal(built, expected)
+
+
+@pytest.mark.parametrize("events", [1, 4, 7, 10])
+def test_a_build_after_a_kill_at_any_moment_gives_the_whole_wheel(
+    events: int, tmp_path: Path
+) -> None:
+    folder = write_extensions(tmp_path / "parts", {"a": 1, "b": 3, "c": 1})
+    expected = serial_wheel(folder, env=NO_OPTIMISATION)
+    log = tmp_path / "cc.log"
+    env = write_compiler(tmp_path / "cc", 'log begin\nreal "$@"')
+    with running_build(folder, env=env, jobs=2) as build:
+        eventually(
+            lambda: len(log.read_text()) >= 6 * events or build.process.poll() is not None,
+            f"{events} commands have begun",
+        )
+        build.kill()
+    built = build_wheel(folder, jobs=2, env=NO_OPTIMISATION)
+    assert wheel_bytes_equal(built, expected)

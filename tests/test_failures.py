@@ -1,0 +1,420 @@
+"""A build that fails says what failed, soon and last, and leaves nothing running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import HookRun, copy_package, serial_wheel, wheel_bytes_equal
+from watched_builds import (
+    MODES,
+    NO_OPTIMISATION,
+    eventually,
+    running_build,
+    write_compiler,
+    write_extensions,
+)
+
+# What the compiler says of a broken source: on both streams, and more than a pipe holds.
+SAID = [f"broken_source says {number} {'x' * 60}" for number in range(2000)]
+SAY = """
+say() {
+    awk 'BEGIN { x = sprintf("%60s", ""); gsub(" ", "x", x)
+        for (i = 0; i < 2000; i++) print "broken_source says", i, x }'
+}
+"""
+
+BROKEN_COMPILER = (
+    SAY
+    + """
+log "$kind $source"
+case $source in
+    broken*) say >&2; log failed; exit 1 ;;
+esac
+[ $kind = compile ] && patiently logged failed 1
+fake
+"""
+)
+
+FALLBACK = """
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
+"""
+
+
+def fail(folder: Path, env: dict[str, str], **settings: Any) -> HookRun:
+    """A build that has to fail, and to leave nothing."""
+    with running_build(folder, env=env, **settings) as build:
+        done = build.finish()
+        assert done.returncode == 1, done.output
+        assert not list(build.out.iterdir())
+        build.assert_nothing_is_left()
+    assert "Traceback" not in done.stderr, done.output
+    return done
+
+
+def assert_report_is_last(done: HookRun, *, extension: str, source: str) -> None:
+    """The extension, the source, the command and the compiler's own words, whole, and no more."""
+    lines = done.stderr.rstrip("\n").split("\n")
+    assert lines[-len(SAID) :] == SAID, done.output[-3000:]
+    report = lines[: -len(SAID)]
+    assert f"'{extension}'" in report[-2], report
+    assert source in report[-2], report
+    assert f" -c {source} " in report[-1], report
+    assert done.output.count(SAID[7]) == 1
+
+
+def compiled(log: Path) -> list[str]:
+    """The sources that a compiler was started for."""
+    lines = log.read_text().splitlines()
+    return [line.split()[1] for line in lines if line.startswith("compile ")]
+
+
+# --- one broken source
+
+
+@pytest.mark.parametrize("quiet", [False, True], ids=["", "quiet"])
+@pytest.mark.parametrize("mode", MODES)
+def test_one_broken_source_of_forty_stops_the_build(mode: str, quiet: bool, tmp_path: Path) -> None:
+    folder = write_extensions(tmp_path / "parts", {"broken": 1, "parts": 40})
+    (folder / "setup.py").write_text(
+        "from setuptools import Extension, setup\n"
+        "parts = ['broken_0.c', *(f'parts_{n}.c' for n in range(40))]\n"
+        "setup(ext_modules=[Extension('parts', parts)])\n"
+    )
+    env = write_compiler(tmp_path / "cc", BROKEN_COMPILER)
+    words = {"quiet": "true"} if quiet else {}
+    done = fail(folder, env, jobs=3, extensions=mode, **words)
+    assert_report_is_last(done, extension="parts", source="broken_0.c")
+    assert len(compiled(tmp_path / "cc.log")) <= 6
+
+
+@pytest.mark.parametrize("quiet", [False, True], ids=["", "quiet"])
+@pytest.mark.parametrize("mode", MODES)
+def test_one_broken_extension_of_forty_stops_the_build(
+    mode: str, quiet: bool, tmp_path: Path
+) -> None:
+    names = {"broken": 1, **{f"part{number}": 1 for number in range(39)}}
+    folder = write_extensions(tmp_path / "parts", names)
+    env = write_compiler(tmp_path / "cc", BROKEN_COMPILER)
+    words = {"quiet": "true"} if quiet else {}
+    done = fail(folder, env, jobs=3, extensions=mode, **words)
+    assert_report_is_last(done, extension="broken", source="broken_0.c")
+    assert len(compiled(tmp_path / "cc.log")) <= 6
+
+
+@pytest.mark.parametrize("mode", ["process", "thread"])
+def test_a_broken_extension_begins_nothing_that_stands_after_it(mode: str, tmp_path: Path) -> None:
+    # The costliest, so that it is tried before what a serial build would have built first.
+    names = {**{f"a{n}": 1 for n in range(8)}, "broken": 1, **{f"b{n}": 1 for n in range(31)}}
+    costly = {"broken_0.c": f"/* {'long ' * 2000} */"}
+    folder = write_extensions(tmp_path / "parts", names, contents=costly)
+    env = write_compiler(tmp_path / "cc", BROKEN_COMPILER)
+    done = fail(folder, env, jobs=3, extensions=mode)
+    assert_report_is_last(done, extension="broken", source="broken_0.c")
+    sources = compiled(tmp_path / "cc.log")
+    assert len([source for source in sources if source.startswith("a")]) == 8
+    assert len([source for source in sources if source.startswith("b")]) <= 6
+    assert sources.count("broken_0.c") == 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_broken_source_of_a_c_library_stops_the_build(mode: str, tmp_path: Path) -> None:
+    folder = write_extensions(
+        tmp_path / "parts",
+        {"broken": 1, "part": 20},
+        code="parts = ['broken_0.c', *(f'part_{n}.c' for n in range(20))]",
+        arguments="{'libraries': [('parts', {'sources': parts})]}",
+    )
+    env = write_compiler(tmp_path / "cc", BROKEN_COMPILER)
+    with running_build(folder, env=env, jobs=3, extensions=mode) as build:
+        done = build.finish()
+    assert done.returncode == 1, done.output
+    assert done.stderr.rstrip("\n").split("\n")[-len(SAID) :] == SAID
+    assert len(compiled(tmp_path / "cc.log")) <= 6
+
+
+def test_what_the_real_compiler_says_is_the_end(tmp_path: Path) -> None:
+    folder = copy_package("broken_source", tmp_path)
+    done = fail(folder, NO_OPTIMISATION, jobs=2)
+    report = done.stderr[done.stderr.index("part_7.c:") :]
+    command = next(line for line in report.splitlines() if " -c part_7.c " in line)
+    words = command.split()
+    words[words.index("-o") + 1] = os.devnull
+    again = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    assert again.returncode != 0
+    assert done.stderr.rstrip("\n").endswith(again.stderr.rstrip("\n"))
+
+
+# --- keep-going
+
+
+KEEP_GOING_COMPILER = """
+log "$kind $source"
+case $source in
+    broken*) echo "what is wrong with $source" >&2; exit 1 ;;
+esac
+fake
+"""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_keep_going_builds_the_rest_and_lists_every_failure(mode: str, tmp_path: Path) -> None:
+    names = {"a": 1, "broken1": 3, "b": 2, "broken2": 1, "c": 1, "d": 4}
+    folder = write_extensions(tmp_path / "parts", names)
+    env = write_compiler(tmp_path / "cc", KEEP_GOING_COMPILER)
+    done = fail(folder, env, jobs=3, extensions=mode, keep_going="true")
+    sources = compiled(tmp_path / "cc.log")
+    everything = {f"{name}_{number}.c" for name, count in names.items() for number in range(count)}
+    assert set(sources) == everything
+    built = [path.name.split(".")[0] for path in folder.glob("build/lib*/*.so")]
+    assert sorted(built) == ["a", "b", "c", "d"]
+    report = done.stderr[done.stderr.index("error: ") :]
+    for source in ["broken1_0.c", "broken1_1.c", "broken1_2.c", "broken2_0.c"]:
+        assert report.count(f"what is wrong with {source}") == 1, done.output
+        assert report.index(f" -c {source} ") < report.index(f"what is wrong with {source}")
+    assert report.index("'broken1'") < report.index("'broken2'")
+
+
+# --- failures that the project has allowed for
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_optional_extension_may_fail_and_is_not_counted(mode: str, tmp_path: Path) -> None:
+    folder = write_extensions(
+        tmp_path / "parts",
+        {"a": 1, "broken": 1, "b": 1},
+        options={"broken": {"optional": True}},
+    )
+    env = write_compiler(tmp_path / "cc", KEEP_GOING_COMPILER)
+    with running_build(folder, env=env, jobs=2, extensions=mode) as build:
+        done = build.finish()
+        assert done.returncode == 0, done.output
+    assert 'building extension "broken" failed' in done.stderr
+    assert "what is wrong with broken_0.c" in done.output
+    assert " -c broken_0.c " in done.output
+    assert "parallel-backend: 2 objects and 2 extensions in " in done.stdout, done.output
+    built = [path.name.split(".")[0] for path in folder.glob("build/lib*/*.so")]
+    assert sorted(built) == ["a", "b"]
+
+
+IN_BUILD_EXTENSION = (
+    FALLBACK
+    + """
+class Pure(build_ext):
+    def build_extension(self, ext):
+        try:
+            super().build_extension(ext)
+        except CompileError:
+            print("pure Python instead")
+    def get_outputs(self):
+        return []
+"""
+)
+
+IN_RUN = (
+    FALLBACK
+    + """
+class Pure(build_ext):
+    def run(self):
+        try:
+            super().run()
+        except CompileError:
+            print("pure Python instead")
+            self.extensions = []
+"""
+)
+
+# As markupsafe, simplejson, SQLAlchemy and others do.
+IN_SETUP = (
+    FALLBACK
+    + """
+class BuildFailed(Exception):
+    pass
+class Pure(build_ext):
+    def build_extension(self, ext):
+        try:
+            super().build_extension(ext)
+        except CompileError as error:
+            raise BuildFailed from error
+_setup = setup
+def setup(**arguments):
+    try:
+        _setup(**arguments)
+    except BuildFailed:
+        print("pure Python instead")
+        _setup(**{**arguments, "ext_modules": []})
+"""
+)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "code", [IN_BUILD_EXTENSION, IN_RUN, IN_SETUP], ids=["build_extension", "run", "setup"]
+)
+def test_a_failure_that_the_project_catches_still_shows_what_the_compiler_said(
+    code: str, mode: str, tmp_path: Path
+) -> None:
+    folder = write_extensions(
+        tmp_path / "parts",
+        {"a": 1, "broken": 1, "b": 1},
+        code=code,
+        arguments="{'cmdclass': {'build_ext': Pure}}",
+    )
+    env = write_compiler(tmp_path / "cc", KEEP_GOING_COMPILER)
+    with running_build(folder, env=env, jobs=2, extensions=mode) as build:
+        done = build.finish()
+        assert done.returncode == 0, done.output
+    assert "pure Python instead" in done.output, done.output
+    assert "what is wrong with broken_0.c" in done.output, done.output
+    assert " -c broken_0.c " in done.output
+
+
+# --- the compiler
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("compiler", ["/nonexistent/cc", "nonesuch"])
+def test_a_missing_compiler_is_named(compiler: str, mode: str, tmp_path: Path) -> None:
+    folder = write_extensions(tmp_path / "parts", {"a": 3, "b": 1})
+    done = fail(folder, {"CC": compiler}, jobs=2, extensions=mode)
+    report = done.stderr.splitlines()
+    assert f"'{compiler}' was not found" in report[-1]
+    assert "extension 'a'" in done.stderr
+
+
+KILLED_ONCE = """
+log "$kind $source"
+if [ "$source" = b_0.c ] && [ ! -e '{flag}' ]; then : >'{flag}'; kill -KILL $$; fi
+real "$@"
+"""
+
+# gcc is a driver: what grows large and is killed is cc1, and gcc says so and fails.
+PROPER_KILLED_ONCE = """
+log "$kind $source"
+[ "$source" = b_0.c ] && [ ! -e '{flag}' ] && set -- -B '{flag}-proper/' "$@"
+real "$@"
+"""
+
+
+def equal_to_serial(folder: Path, env: dict[str, str], *, mode: str, jobs: int = 3) -> None:
+    expected = serial_wheel(folder, env=NO_OPTIMISATION)
+    with running_build(folder, env=env, jobs=jobs, extensions=mode) as build:
+        assert wheel_bytes_equal(build.wheel(), expected)
+        build.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("mode", ["process", "thread"])
+@pytest.mark.parametrize("body", [KILLED_ONCE, PROPER_KILLED_ONCE], ids=["driver", "proper"])
+def test_a_compiler_that_is_killed_once_among_others_builds(
+    body: str, mode: str, tmp_path: Path
+) -> None:
+    folder = write_extensions(tmp_path / "parts", dict.fromkeys("abcdef", 1))
+    flag = tmp_path / "killed"
+    proper = Path(f"{flag}-proper")
+    proper.mkdir()
+    (proper / "cc1").write_text(f"#!/bin/sh\n: >'{flag}'\nkill -KILL $$\n")
+    (proper / "cc1").chmod(0o755)
+    env = write_compiler(tmp_path / "cc", body.format(flag=flag))
+    equal_to_serial(folder, env, mode=mode)
+    assert flag.exists()
+    assert compiled(tmp_path / "cc.log").count("b_0.c") == 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_compiler_that_is_always_killed_is_an_error_that_names_the_signal(
+    mode: str, tmp_path: Path
+) -> None:
+    folder = write_extensions(tmp_path / "parts", {"a": 1, "b": 4, "c": 1})
+    body = '[ "$source" = b_2.c ] && { echo "last words" >&2; kill -KILL $$; }\nfake'
+    done = fail(folder, write_compiler(tmp_path / "cc", body), jobs=3, extensions=mode)
+    report = done.stderr[done.stderr.index("error: ") :]
+    assert "extension 'b'" in report
+    assert "b_2.c" in report
+    assert "SIGKILL" in report
+    assert report.endswith("last words\n"), report
+
+
+# --- workers
+
+
+DYING = """
+from setuptools.command.build_ext import build_ext
+import os, signal
+class Dying(build_ext):
+    def build_extension(self, ext):
+        if ext.name == "b":
+            print("last words", flush=True)
+            {death}
+        super().build_extension(ext)
+"""
+
+
+@pytest.mark.parametrize(
+    ("death", "told"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+        ("os._exit(3)", "exit status 3"),
+        ("os._exit(0)", "exit status 0"),
+    ],
+    ids=["SIGKILL", "SIGSEGV", "exit-3", "exit-0"],
+)
+@pytest.mark.parametrize("mode", ["process", "serial"])
+def test_a_process_that_dies_is_an_error_that_tells_how(
+    death: str, told: str, mode: str, tmp_path: Path
+) -> None:
+    folder = write_extensions(
+        tmp_path / "parts",
+        {"a": 1, "b": 1, "c": 1},
+        code=DYING.format(death=death),
+        arguments="{'cmdclass': {'build_ext': Dying}}",
+    )
+    env = write_compiler(tmp_path / "cc", "fake")
+    done = fail(folder, env, jobs=2, extensions=mode)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("parallel-backend: error: "), done.output
+    assert told in last
+    if mode == "process":
+        assert "extension 'b'" in last
+
+
+@pytest.mark.parametrize("mode", ["process", "serial"])
+def test_the_last_words_of_a_process_that_dies_are_shown(mode: str, tmp_path: Path) -> None:
+    folder = write_extensions(
+        tmp_path / "parts",
+        {"a": 1, "b": 1, "c": 1},
+        code=DYING.format(death="os.kill(os.getpid(), signal.SIGKILL)"),
+        arguments="{'cmdclass': {'build_ext': Dying}}",
+    )
+    done = fail(folder, write_compiler(tmp_path / "cc", "fake"), jobs=2, extensions=mode)
+    assert "last words" in done.output, done.output
+
+
+def test_a_worker_that_is_killed_from_outside_leaves_no_compiler_and_is_made_up_for(
+    tmp_path: Path,
+) -> None:
+    folder = write_extensions(tmp_path / "parts", {"a": 1, "b": 1, "c": 1})
+    body = """
+case $source$(grep -c '^b_0.c' {log}) in
+    b_0.c0) log "$source $$ $PPID"; exec sleep 1000 ;;
+    b_0.c*) log "$source again" ;;
+esac
+real "$@"
+""".replace("{log}", f"'{tmp_path / 'cc.log'}'")
+    log = tmp_path / "cc.log"
+    env = write_compiler(tmp_path / "cc", body)
+    expected = serial_wheel(folder, env=NO_OPTIMISATION)
+    with running_build(folder, env=env, jobs=2) as build:
+        eventually(lambda: "b_0.c" in log.read_text(), "the compiler runs")
+        compiler, worker = map(int, log.read_text().split()[1:])
+        os.kill(worker, signal.SIGKILL)
+        assert wheel_bytes_equal(build.wheel(), expected)
+        assert compiler not in build.processes()
+        build.assert_nothing_is_left()
+    assert "b_0.c again" in log.read_text()

@@ -1,0 +1,216 @@
+"""What a build prints: each command's own output whole, and one closing line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import QUICK_COMPILE, HookRun, copy_package, run_hook
+from watched_builds import (
+    MODES,
+    NO_OPTIMISATION,
+    jobserver,
+    running_build,
+    write_compiler,
+    write_extensions,
+)
+
+# Slowly, each line in two pieces, on both streams in turn; then more than a pipe holds.
+CHATTY = """
+for line in 1 2 3 4 5; do
+    printf 'out %s' "$source"; sleep 0.01; printf ' %s\\n' $line
+    printf 'err %s' "$source" >&2; sleep 0.01; printf ' %s\\n' $line >&2
+done
+awk -v source="$source" 'BEGIN { for (i = 6; i < 4000; i++) print "out", source, i }'
+fake
+"""
+
+CLOSING_LINE = re.compile(
+    r"parallel-backend: (\d+) objects? and (\d+) extensions? in (\d+\.\d) s "
+    r"on (\d+) jobs? \((\d+\.\d) busy\)"
+)
+
+# A method on the instance: sources are then compiled in forks.
+REPLACED = """
+from setuptools.command.build_ext import build_ext
+class Replaced(build_ext):
+    def build_extension(self, ext):
+        original = type(self.compiler)._compile
+        def _compile(*args):
+            print("out", args[1], 0)
+            original(self.compiler, *args)
+        self.compiler._compile = _compile
+        try:
+            super().build_extension(ext)
+        finally:
+            del self.compiler._compile
+"""
+
+
+def built(folder: Path, env: dict[str, str], *, merged: bool = False, **settings: Any) -> HookRun:
+    with running_build(folder, env=env, merged=merged, jobs=4, **settings) as build:
+        done = build.finish()
+        assert done.returncode == 0, done.output
+        build.assert_nothing_is_left()
+    return done
+
+
+def assert_in_blocks(text: str, names: list[str], *, first: int = 1) -> None:
+    """For each source: its command, then all that the command printed, with nothing in between."""
+    lines = text.splitlines()
+    for name in names:
+        own = [number for number, line in enumerate(lines) if re.match(rf"(out|err) {name} ", line)]
+        block = lines[own[0] : own[-1] + 1]
+        said = [f"out {name} {number}" for number in range(first, 4000)]
+        assert [line for line in block if line.startswith("out")] == said
+        others = [line for line in block if not line.startswith("out")]
+        expected = [f"err {name} {number}" for number in range(1, 6)]
+        # distutils' log line comes after what a replaced _compile has printed before the command.
+        assert [line for line in others if f" -c {name} " not in line] == expected, others
+        assert f" -c {name} " in "\n".join(lines[own[0] - 1 : own[-1]]), lines[own[0] - 1]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("code", ["", REPLACED], ids=["", "forks"])
+def test_outputs_of_different_commands_never_mix(code: str, mode: str, tmp_path: Path) -> None:
+    names = {"a": 5, "b": 1, "c": 1, "d": 3}
+    arguments = "{'cmdclass': {'build_ext': Replaced}}" if code else "{}"
+    folder = write_extensions(tmp_path / "parts", names, code=code, arguments=arguments)
+    env = write_compiler(tmp_path / "cc", f"[ $kind = link ] && {{ fake; exit; }}\n{CHATTY}")
+    done = built(folder, env, merged=True, extensions=mode)
+    sources = [f"{name}_{number}.c" for name, count in names.items() for number in range(count)]
+    assert_in_blocks(done.stdout, sources, first=0 if code else 1)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_stream_stays_the_stream_that_it_was(mode: str, tmp_path: Path) -> None:
+    folder = write_extensions(tmp_path / "parts", {"a": 2, "b": 1})
+    env = write_compiler(tmp_path / "cc", "echo to out; echo to err >&2; fake")
+    done = built(folder, env, extensions=mode)
+    commands = 5
+    assert done.stdout.count("to out") == commands
+    assert done.stderr.count("to err") == commands
+    assert "to err" not in done.stdout
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_output_that_is_no_text_is_shown_as_it_is(mode: str, tmp_path: Path) -> None:
+    folder = write_extensions(tmp_path / "parts", {"a": 2, "b": 1})
+    env = write_compiler(tmp_path / "cc", "printf 'caf\\351\\n'; fake")
+    assert "caf\\xe9" in built(folder, env, extensions=mode).stdout
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_warning_is_shown_with_its_command(mode: str, tmp_path: Path) -> None:
+    warning = {"a_1.c": '#warning "look here"\nint a_1(void) { return 0; }\n'}
+    folder = write_extensions(tmp_path / "parts", {"a": 3, "b": 1}, contents=warning)
+    with running_build(folder, env=NO_OPTIMISATION, merged=True, jobs=3, extensions=mode) as build:
+        done = build.finish()
+    assert done.returncode == 0, done.output
+    lines = done.stdout.splitlines()
+    at = next(number for number, line in enumerate(lines) if "look here" in line)
+    assert " -c a_1.c " in lines[at - 1]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_quiet_build_still_shows_warnings(mode: str, tmp_path: Path) -> None:
+    warning = {"a_1.c": '#warning "look here"\nint a_1(void) { return 0; }\n'}
+    folder = write_extensions(tmp_path / "parts", {"a": 3, "b": 1}, contents=warning)
+    done = built(folder, NO_OPTIMISATION, extensions=mode, quiet="true")
+    assert "look here" in done.stderr
+
+
+def closing_line(done: HookRun) -> tuple[int, int, float, int, float]:
+    """Objects, extensions, seconds, jobs, busy jobs, of the one line that ends standard output."""
+    lines = [line for line in done.output.splitlines() if line.startswith("parallel-backend: ")]
+    assert len(lines) == 1, done.output
+    assert done.stdout.splitlines()[-1] == lines[0], done.output
+    match = CLOSING_LINE.fullmatch(lines[0])
+    assert match is not None, lines
+    objects, extensions, seconds, jobs, busy = match.groups()
+    return int(objects), int(extensions), float(seconds), int(jobs), float(busy)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_the_closing_line_counts_what_was_built(jobs: int, mode: str, tmp_path: Path) -> None:
+    folder = write_extensions(tmp_path / "parts", {"a": 5, "b": 1, "c": 2})
+    env = write_compiler(tmp_path / "cc", "sleep 0.1; fake")
+    with running_build(folder, env=env, jobs=jobs, extensions=mode) as build:
+        done = build.finish()
+    objects, extensions, seconds, told, busy = closing_line(done)
+    assert (objects, extensions, told) == (8, 3, jobs)
+    # At least as long as eight commands take, and the linking of what was compiled last.
+    assert seconds >= round(0.1 * 8 / jobs + 0.1, 1)
+    assert 0.9 <= busy <= jobs
+    assert f"on {jobs} job{'s' * (jobs != 1)} (" in done.stdout
+
+
+def test_the_closing_line_knows_one_from_many(tmp_path: Path) -> None:
+    folder = write_extensions(tmp_path / "parts", {"a": 1})
+    done = built(folder, write_compiler(tmp_path / "cc", "fake"))
+    assert "parallel-backend: 1 object and 1 extension in " in done.stdout
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_busy_jobs_come_near_the_jobs_where_all_have_work(mode: str, tmp_path: Path) -> None:
+    # Whatever time the machine takes to start them: each waits for the other three.
+    folder = write_extensions(tmp_path / "parts", {"a": 8})
+    body = "[ $kind = link ] || { log +; patiently logged + 4; sleep 0.5; }\nfake"
+    done = built(folder, write_compiler(tmp_path / "cc", body), extensions=mode)
+    *_, busy = closing_line(done)
+    assert busy >= 2.0
+
+
+def test_equal_commands_are_one_object_in_the_closing_line(tmp_path: Path) -> None:
+    folder = write_extensions(tmp_path / "parts", {"a": 1, "b": 1})
+    (folder / "setup.py").write_text(
+        "from setuptools import Extension, setup\n"
+        "setup(ext_modules=[Extension(n, [f'{n}_0.c', 'shared.c']) for n in 'ab'])\n"
+    )
+    (folder / "shared.c").write_text("int shared(void) { return 1; }\n")
+    done = built(folder, NO_OPTIMISATION)
+    objects, extensions, *_ = closing_line(done)
+    assert (objects, extensions) == (3, 2)
+
+
+def test_the_jobs_of_a_jobserver_without_a_number_are_told(tmp_path: Path) -> None:
+    folder = write_extensions(tmp_path / "parts", {"a": 2})
+    env = write_compiler(tmp_path / "cc", "fake")
+    with (
+        jobserver(tmp_path / "tokens", b"ab") as tokens,
+        running_build(folder, env={**env, **tokens.environment}) as build,
+    ):
+        done = build.finish()
+        assert done.returncode == 0, done.output
+    assert closing_line(done)[:2] == (2, 1)
+
+
+@pytest.mark.parametrize("hook", ["build_sdist", "prepare_metadata_for_build_wheel"])
+def test_a_hook_that_compiles_nothing_has_no_closing_line(hook: str, tmp_path: Path) -> None:
+    folder = copy_package("shared_source", tmp_path)
+    done = run_hook(folder, hook, tmp_path, env=QUICK_COMPILE)
+    assert done.returncode == 0, done.output
+    assert "parallel-backend" not in done.output
+
+
+def test_a_pure_python_wheel_has_no_closing_line(tmp_path: Path) -> None:
+    folder = write_extensions(tmp_path / "pure", {})
+    done = run_hook(folder, "build_wheel", tmp_path)
+    assert done.returncode == 0, done.output
+    assert "parallel-backend:" not in done.output
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_log_lines_of_distutils_stay(mode: str, tmp_path: Path) -> None:
+    folder = write_extensions(tmp_path / "parts", {"a": 3, "b": 1})
+    env = write_compiler(tmp_path / "cc", "fake")
+    lines = built(folder, env, extensions=mode).stdout.splitlines()
+    for line in ["running build_ext", "building 'a' extension", "building 'b' extension"]:
+        assert lines.count(line) == 1
+    for source in ["a_0.c", "a_1.c", "a_2.c", "b_0.c"]:
+        assert len([line for line in lines if f" -c {source} " in line]) == 1
+    assert len([line for line in lines if " -shared " in line]) == 2

@@ -1,0 +1,115 @@
+"""Every sample project, one a defect, gives the wheel of a serial build by plain setuptools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import (
+    PACKAGES,
+    PLAIN_BACKEND,
+    QUICK_COMPILE,
+    build_wheel,
+    copy_package,
+    expectation,
+    load_extension_values,
+    run_hook,
+    serial_wheel,
+    wheel_bytes_equal,
+)
+
+SAMPLES = sorted(folder.name for folder in PACKAGES.iterdir() if folder.is_dir())
+BUILT = [name for name in SAMPLES if not expectation(name).fails]
+BROKEN = [name for name in SAMPLES if expectation(name).fails]
+
+# How extensions are built, and with how many jobs. Every sample is built in each of the first...
+EVERY_SAMPLE = [("process", 8), ("thread", 8), ("serial", 2)]
+# ...and these, whose defect is a race or a lasting change of the compiler, in the others as well.
+OTHERS = [
+    ("process", 1),
+    ("process", 2),
+    ("thread", 1),
+    ("thread", 2),
+    ("serial", 1),
+    ("serial", 8),
+]
+RACING = [
+    "appends_compiler_so",
+    "build_clib_shared_source",
+    "own_object_names",
+    "replaces_compile",
+    "shared_source",
+    "undeclared_order",
+]
+
+# (sample, extensions, jobs) or (sample, extensions): why the serial result cannot be held there.
+NOT_HELD: dict[tuple[str, str, int] | tuple[str, str], str] = {}
+
+
+def _cases() -> list[Any]:
+    pairs = [(name, mode) for name in BUILT for mode in EVERY_SAMPLE]
+    pairs += [(name, mode) for name in RACING for mode in OTHERS]
+    cases = []
+    for name, (extensions, jobs) in sorted(pairs):
+        reason = NOT_HELD.get((name, extensions, jobs)) or NOT_HELD.get((name, extensions))
+        marks = [pytest.mark.xfail(reason=reason, strict=False)] if reason else []
+        identity = f"{name}-{extensions}-{jobs}"
+        cases.append(pytest.param(name, extensions, jobs, marks=marks, id=identity))
+    return cases
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all builds: equal bytes need equal paths."""
+    return tmp_path_factory.mktemp("samples")
+
+
+def _fresh(name: str, workshop: Path) -> Path:
+    missing = expectation(name).missing
+    if missing:
+        pytest.skip(f"this machine has no {missing}")
+    return copy_package(name, workshop)
+
+
+def _values(name: str, wheel: Path) -> dict[str, Any]:
+    """The sample's expressions with what `wheel` makes of them."""
+    expressions = expectation(name).values
+    return dict(
+        zip(expressions, load_extension_values(wheel, f"[{', '.join(expressions)}]"), strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_plain_setuptools_gives_the_expected_values(name: str, workshop: Path) -> None:
+    """The samples themselves are right: what follows compares with this wheel."""
+    wheel = serial_wheel(_fresh(name, workshop), env=QUICK_COMPILE)
+    assert _values(name, wheel) == expectation(name).values
+
+
+@pytest.mark.parametrize(("name", "extensions", "jobs"), _cases())
+def test_a_sample_gives_the_serial_wheel(
+    name: str, extensions: str, jobs: int, workshop: Path
+) -> None:
+    folder = _fresh(name, workshop)
+    serial = serial_wheel(folder, env=QUICK_COMPILE)
+    wheel = build_wheel(folder, jobs=jobs, extensions=extensions, env=QUICK_COMPILE)
+    if wheel.read_bytes() != serial.read_bytes():
+        # Wrong values tell more than a list of members; right ones leave the bytes to be shown.
+        assert _values(name, wheel) == expectation(name).values
+    assert wheel_bytes_equal(wheel, serial)
+
+
+@pytest.mark.parametrize("backend", [PLAIN_BACKEND, "parallel_backend"])
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_source_that_does_not_compile_fails_the_build_and_is_named(
+    name: str, backend: str, tmp_path: Path
+) -> None:
+    folder = copy_package(name, tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    done = run_hook(folder, "build_wheel", out, backend=backend, env=QUICK_COMPILE)
+    assert done.returncode != 0, done.output
+    assert expectation(name).fails in done.stderr, done.output
+    assert not list(out.iterdir())
