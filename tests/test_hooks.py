@@ -477,9 +477,10 @@ def test_the_frontends_number_of_jobs_beats_that_of_the_users_file(
 
 # Calls a hook, in a fork or, where another thread runs, here, and tells what is left of it.
 LEFT = """
-import json, os, sys, threading
+import json, os, signal, sys, threading
 import parallel_backend
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever this process has inherited
 end = threading.Event()
 if sys.argv[1] == "here":
     threading.Thread(target=end.wait).start()

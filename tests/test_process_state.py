@@ -24,7 +24,7 @@ import pytest
 
 from harness import wheel_bytes_equal
 from parallel_backend.errors import HookProcessError
-from parallel_backend.process_state import fork_is_safe, note_group, run_hook
+from parallel_backend.process_state import Terminated, fork_is_safe, note_group, run_hook
 from projects import TINY_C, make_project
 from scripts import run_script, started_script
 
@@ -399,7 +399,8 @@ def test_text_that_the_caller_has_not_flushed_appears_once_and_first(tmp_path: P
         "from parallel_backend.process_state import run_hook\n"
         "print('before')\nrun_hook(lambda _: print('hook'))\nprint('after')\n"
     )
-    assert run_script(script, cwd=tmp_path).stdout == "before\nhook\nafter\n"
+    done = run_script(script, cwd=tmp_path, env={"PYTHONUNBUFFERED": ""})
+    assert done.stdout == "before\nhook\nafter\n"
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (1, 2), (0, 1, 2)], ids=str)
@@ -521,6 +522,17 @@ def test_commands_that_a_dead_hook_has_left_are_ended(trap: str) -> None:
     assert readable
 
 
+def test_commands_of_a_dead_hook_that_have_ended_already_are_no_matter() -> None:
+    def hook(private: Path) -> None:
+        process = subprocess.Popen(["true"], process_group=0)
+        note_group(private, process.pid)
+        process.wait()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(HookProcessError, match="SIGKILL"):
+        run_hook(hook)
+
+
 def test_a_process_that_a_hook_leaves_behind_does_not_keep_the_caller(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -549,6 +561,19 @@ def test_a_process_that_a_hook_leaves_behind_does_not_keep_the_caller(
         os.close(descriptor)
     assert os.read(ended, 1) == b""
     os.close(ended)
+
+
+def test_a_hooks_end_is_seen_where_the_system_has_no_descriptors_for_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
+    out = io.StringIO()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", out)
+        assert run_hook(talk) == "result"
+    assert out.getvalue() == "to stdout: Grüße\nno line end"
+    with pytest.raises(HookProcessError):
+        run_hook(lambda _: os.kill(os.getpid(), signal.SIGKILL))
 
 
 # --- the caller's state
@@ -633,6 +658,11 @@ WAITING = """
 import os, signal, sys, time
 from parallel_backend.process_state import run_hook
 
+# Whatever this process has inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 def hook(private):
     try:
         print("ready", os.getpid(), private, flush=True)
@@ -690,6 +720,81 @@ def test_a_signal_that_ends_the_caller_ends_the_hook_first(
     assert not private.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def wait_for_ever() -> NoReturn:
+    while True:
+        time.sleep(0.01)
+
+
+class TellingStream(Written):
+    """A stream that sends this process SIGHUP when it is written to."""
+
+    def write(self, text: str) -> int:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return super().write(text)
+
+
+@pytest.mark.parametrize("when", ["at the fork", "while it waits"])
+def test_the_signal_that_ended_the_hook_ends_the_caller_when_all_is_cleaned_up(
+    when: str, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised = []
+    fork = os.fork
+
+    def raise_signal(number: int) -> None:
+        assert not list(temporary.iterdir())
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+        raised.append(number)
+
+    def fork_and_tell() -> int:
+        pid = fork()
+        if pid:
+            os.kill(os.getpid(), signal.SIGHUP)
+        return pid
+
+    def hook(_private: Path) -> None:
+        print("printed", flush=True)
+        wait_for_ever()
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(signal, "raise_signal", raise_signal)
+            if when == "at the fork":
+                patch.setattr(os, "fork", fork_and_tell)
+            else:
+                patch.setattr(sys, "stdout", TellingStream())
+            with pytest.raises(Terminated):
+                run_hook(hook)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert raised == [signal.SIGHUP]
+
+
+class RefusingStream(Written):
+    """A stream that breaks, as a pipe without a reader does."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+@pytest.mark.parametrize("heeds", [True, False], ids=["heeds", "ignores SIGTERM"])
+def test_a_stream_that_breaks_ends_the_hook_and_its_error_is_raised(
+    heeds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hook(_private: Path) -> None:
+        if not heeds:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("printed", flush=True)
+        wait_for_ever()
+
+    if not heeds:
+        monkeypatch.setattr("parallel_backend.process_state.caller._PATIENCE", 0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", RefusingStream())
+        with pytest.raises(BrokenPipeError):
+            run_hook(hook)
 
 
 @pytest.mark.parametrize("whole_group", [False, True], ids=["caller", "group"])

@@ -166,7 +166,6 @@ class Build:
         settings: Mapping[str, str],
         merged: bool,
         launcher: Sequence[str],
-        user: int | None,
     ) -> None:
         self.out = Path(tempfile.mkdtemp(prefix="wheel-", dir=folder.parent))
         self.mark = f"TEST_MARK={uuid.uuid4()}"
@@ -196,9 +195,6 @@ class Build:
                 stdout=stdout,
                 stderr=subprocess.STDOUT if merged else stderr,
                 start_new_session=True,
-                user=user,
-                group=user,
-                extra_groups=None if user is None else [],
             )
 
     def finish(self, seconds: float = _DEADLINE) -> HookRun:
@@ -268,17 +264,14 @@ def running_build(
     env: Mapping[str, str],
     merged: bool = False,
     launcher: Sequence[str] = (),
-    user: int | None = None,
     **settings: str | int,
 ) -> Iterator[Build]:
     """Build a wheel in the background; nothing of it is left after the ``with`` block.
 
     `merged`: standard error goes where standard output goes. `launcher`: a command that runs what
-    is appended to it. `user`: whose build it is, for root.
+    is appended to it.
     """
     temporary = Path(tempfile.mkdtemp(prefix="tmp-", dir=folder.parent))
-    if user is not None:
-        os.chown(temporary, user, user)
     # A shell starts what runs in the background with SIGINT ignored, which is inherited.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -289,7 +282,6 @@ def running_build(
             settings={name.replace("_", "-"): str(value) for name, value in settings.items()},
             merged=merged,
             launcher=launcher,
-            user=user,
         )
     finally:
         signal.signal(signal.SIGINT, before)

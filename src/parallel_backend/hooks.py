@@ -113,11 +113,10 @@ class Backend:
         function = getattr(backend.__legacy__ if self._legacy else backend, hook)
         arguments = (*folders[:1], settings.backend_config, *folders[1:])
         with contextlib.ExitStack() as stack:
-            jobs = settings.slots()
-            if hook.startswith("build_"):
-                from parallel_backend.engine import installed
+            from parallel_backend.engine import installed
 
-                jobs = stack.enter_context(installed(settings=settings, private=private))
+            builds = hook.startswith("build_")
+            jobs = stack.enter_context(installed(settings=settings, private=private, builds=builds))
             stack.enter_context(extra_config(settings=settings, jobs=jobs, private=private))
             return function(*arguments)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from parallel_backend.errors import HookProcessError
 
-__all__ = ["pack", "unpack"]
+__all__ = ["pack", "travels", "unpack"]
 
 
 class _ForkTraceback(Exception):
@@ -42,6 +42,14 @@ def pack(succeeded: bool, value: Any) -> bytes:
                 stand_in.add_note(str(note))
         return pickle.dumps((False, stand_in, text))
     return data
+
+
+def travels(error: BaseException) -> bool:
+    """Whether `unpack` gives an exception of the same class as `pack` was given."""
+    try:
+        return type(pickle.loads(pickle.dumps(error))) is type(error)
+    except Exception:  # whatever a class's own __reduce__ or __init__ raises
+        return False
 
 
 def unpack(data: bytes) -> tuple[bool, Any]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from parallel_backend.jobserver import open_pool
 from parallel_backend.settings import Settings
 from parallel_backend.timings import Tally
 
@@ -31,14 +31,33 @@ class Engine:
     costs: Costs
     slots: PoolSlots
 
-    def __init__(self, *, settings: Settings, pool: Pool, private: Path) -> None:
+    def __init__(self, *, settings: Settings, private: Path) -> None:
         self.settings = settings
-        self.pool = pool
         self.private = private
         self.tally = Tally()
+        #: Reports of failures that were raised, and that a project may have caught.
+        self.raised: list[str] = []
         self._tracked = False
         self._writes_rules: dict[tuple[str, ...], bool] = {}
         self._lock = threading.Lock()
+        self._pool: Pool | None = None
+
+    def open_pool(self, stack: contextlib.ExitStack) -> Pool:
+        """The token pool, open until the stack is closed; children find it in the environment."""
+        if self._pool is None:
+            from parallel_backend.jobserver import open_pool
+
+            self._pool = stack.enter_context(
+                open_pool(
+                    makeflags=self.settings.makeflags,
+                    jobs=self.settings.jobs,
+                    slots=self.settings.slots,
+                    private=self.private,
+                    report=lambda line: print(f"parallel-backend: {line}", file=sys.stderr),
+                )
+            )
+            stack.enter_context(_environment(self._pool.environment))
+        return self._pool
 
     def start(self, stack: contextlib.ExitStack) -> None:
         """Get ready to compile: now, and not in a project that has nothing to compile."""
@@ -50,9 +69,14 @@ class Engine:
 
         self.objects = Objects(self.private)
         self.costs = Costs()
-        self.slots = PoolSlots(self.pool, self.tally)
+        self.slots = PoolSlots(self.open_pool(stack), self.tally)
         stack.enter_context(capturing(self.private))
         stack.enter_context(patches.applied(self))
+
+    def number_of_slots(self) -> int:
+        """As far as it can be told: under a jobserver that names none it is the machine's."""
+        limit = self._pool.limit if self._pool else None
+        return limit or self.settings.slots()
 
     def prepare(self, compiler: Any, *, tracked: bool) -> None:
         """Before workers start: learn whether compilers can tell which files they read.
@@ -77,30 +101,38 @@ class Engine:
 
 
 @contextlib.contextmanager
-def installed(*, settings: Settings, private: Path) -> Iterator[int]:
+def installed(*, settings: Settings, private: Path, builds: bool) -> Iterator[int]:
     """Let `setuptools` build by our engine for the length of a ``with`` block.
 
-    Yields the number of job slots, as far as one can be told: under a jobserver that names none
-    it is what the machine offers.
+    `builds`: the hook is to build something, so that whatever it starts finds the token pool;
+    otherwise there is one from the moment that something compiles. Yields the number of job slots.
     """
     with contextlib.ExitStack() as stack:
-        pool = stack.enter_context(
-            open_pool(
-                makeflags=settings.makeflags,
-                jobs=settings.jobs,
-                slots=settings.slots,
-                private=private,
-                report=lambda line: print(f"parallel-backend: {line}", file=sys.stderr),
-            )
-        )
-        stack.enter_context(_environment(pool.environment))
-        engine = Engine(settings=settings, pool=pool, private=private)
+        engine = Engine(settings=settings, private=private)
+        if builds:
+            engine.open_pool(stack)
         stack.enter_context(_started_on_demand(engine, stack))
-        number = pool.limit or settings.slots()
-        yield number
-        line = engine.tally.closing_line(slots=number)
-        if line:
-            print(line, flush=True)
+        stack.enter_context(_told(engine))
+        yield engine.number_of_slots()
+
+
+@contextlib.contextmanager
+def _told(engine: Engine) -> Iterator[None]:
+    """At the end, show what failed and was caught, and say what was done."""
+    try:
+        yield
+    except BaseException as error:
+        _show(report for report in engine.raised if report not in str(error))
+        raise
+    _show(engine.raised)
+    line = engine.tally.closing_line(slots=engine.number_of_slots())
+    if line:
+        print(line, flush=True)
+
+
+def _show(reports: Iterable[str]) -> None:
+    for report in reports:
+        print(report, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -119,25 +151,28 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _started_on_demand(engine: Engine, stack: contextlib.ExitStack) -> Iterator[None]:
-    """Start the engine when a command that compiles is first looked for."""
-    import distutils.dist
+    """Start the engine when the first command that compiles is made, whatever it is called."""
+    import distutils.cmd
 
-    kind: Any = distutils.dist.Distribution
-    original: Callable[..., Any] = kind.get_command_obj
+    kind: Any = distutils.cmd.Command
+    original: Callable[..., None] = kind.__init__
     started = False
 
-    def get_command_obj(self: Any, command: str, create: bool = True) -> Any:
+    def __init__(self: Any, dist: Any) -> None:
         nonlocal started
-        if command in ("build_ext", "build_clib") and not started:
+        if not started and any(_COMPILES.match(base.__module__) for base in type(self).__mro__):
             started = True
             engine.start(stack)
-        return original(self, command, create)
+        original(self, dist)
 
-    kind.get_command_obj = get_command_obj
+    kind.__init__ = __init__
     try:
         yield
     finally:
-        kind.get_command_obj = original
+        kind.__init__ = original
+
+
+_COMPILES = re.compile(r"(setuptools\._)?distutils\.command\.build_(ext|clib)$")
 
 
 def _is_like_gcc(program: tuple[str, ...]) -> bool:

@@ -7,38 +7,40 @@ import copy
 import functools
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from distutils.errors import CCompilerError, CompileError
 from typing import TYPE_CHECKING, Any
 
 from parallel_backend.engine import crew
-from parallel_backend.engine.failures import explain, how_it_ended
-from parallel_backend.engine.objects import (
+from parallel_backend.engine.failures import explain
+from parallel_backend.engine.inputs import (
     Input,
-    is_installed,
+    absent_of,
+    digest,
+    installed,
     look_at,
-    object_key,
     read_rule,
+    shadows,
     time_of,
 )
+from parallel_backend.engine.objects import Entry, object_key
 from parallel_backend.engine.origins import is_stock
 from parallel_backend.engine.output import Cancelled, Job, current_job
 from parallel_backend.engine.scope import Scope
 from parallel_backend.engine.state import changed, snapshot
-from parallel_backend.outcome import pack, unpack
-from parallel_backend.process_state import forget_group, fork_is_safe, note_group
+from parallel_backend.process_state import fork_is_safe
 
 if TYPE_CHECKING:
     from parallel_backend.engine import Engine
 
 __all__ = ["compile_sources"]
 
-# Options that make the compiler write more files, named after the object, or dependencies where
-# somebody else wants them: such a command writes to its object's last path, and is never reused.
+# Options that make the compiler write more files, named after the object, or tell its path in it,
+# or write dependencies where somebody else wants them.
 _SIDE_FILES = (
     "--coverage", "-fcallgraph-info", "-fdump-", "-fprofile-arcs", "-fstack-usage",
-    "-ftest-coverage", "-gsplit-dwarf", "-M", "-save-temps", "-Wp,-M",
+    "-fprofile-generate", "-ftest-coverage", "-gsplit-dwarf", "-M", "-save-temps", "-Wp,-M",
 )  # fmt: skip
 
 
@@ -49,12 +51,12 @@ class _Unit:
     plain: str
     source: str
     extension: str
-    command: list[str] | None = None
-    key: str = ""
     path: str = ""
     inputs: list[Input] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
     compiled: bool = False
-    changes: list[str] = field(default_factory=list)
+    #: It was compiled apart, succeeded, and changed nothing that another one could see.
+    settled: bool = False
     job: Job | None = None
     error: BaseException | None = None
     text: str = ""
@@ -72,9 +74,14 @@ class _Call:
     postargs: list[str]
     pp_opts: list[str]
 
-    def include_dirs(self) -> list[str]:
-        """The folders that this call searches for headers."""
-        return [option[2:] for option in self.pp_opts if option.startswith("-I")]
+    def cost_of(self, unit: _Unit) -> int:
+        """What a source may cost to compile."""
+        folders = [option[2:] for option in self.pp_opts if option.startswith("-I")]
+        return self.engine.costs.of_source(unit.source, folders)
+
+    def may_fork(self) -> bool:
+        """Whether sources may be compiled in forks."""
+        return self.engine.settings.extensions != "thread" and fork_is_safe()
 
     def compile(self, unit: _Unit, target: str, *more: str) -> None:
         """Let setuptools, or whoever has replaced its ``_compile``, compile one source."""
@@ -116,57 +123,55 @@ def compile_sources(
     for unit in units:
         scope.place(unit.plain, unit.path)
         scope.inputs += unit.inputs
+        scope.absent.update(unit.absent)
         scope.compiled += unit.compiled and below is None
     return [scope.objects.get(plain, plain) for plain in objects]
 
 
 def _build(call: _Call, units: list[_Unit]) -> None:
-    safe = is_stock(call.compiler)
-    for unit in units:
-        unit.command = _command(call, unit) if safe else None
-        safe = safe and unit.command is not None
     keep_going = call.engine.settings.keep_going
-    run = functools.partial(crew.run, slots=call.scope.slots, keep_going=keep_going)
-    if safe and len(units) > 1:
-        costs = call.engine.costs
-        units = sorted(units, key=lambda unit: -costs.of_source(unit.source, call.include_dirs()))
-        run(
-            units, functools.partial(crew.Thread[_Unit], functools.partial(_attempt, call), _cancel)
-        )
-    elif len(units) > 1 and fork_is_safe() and call.engine.settings.extensions != "thread":
-        run(
-            units,
-            functools.partial(
-                crew.Fork[_Unit], functools.partial(_attempt_apart, call), _note_apart
-            ),
-        )
-        _again_if_changed(call, units)
+    if is_stock(call.compiler) and _is_one_command(call, units):
+        by_cost = sorted(units, key=call.cost_of, reverse=True) if len(units) > 1 else units
+        attempt = functools.partial(_attempt, call, _compile_or_take)
+        if len(units) > 1:
+            start = functools.partial(crew.Thread[_Unit], attempt, _cancel)
+            crew.run(by_cost, start, slots=call.scope.slots, keep_going=keep_going)
+            return
     else:
-        for unit in units:
-            if not _attempt(call, unit) and not keep_going:
-                break
+        attempt = functools.partial(_attempt, call, _compile_as_told)
+        if len(units) > 1 and call.may_fork():
+            apart = functools.partial(_attempt_apart, call)
+            start_apart = functools.partial(
+                crew.Fork[_Unit], call.engine.private, apart, _note_apart
+            )
+            crew.run(units, start_apart, slots=call.scope.slots, keep_going=keep_going)
+            units = _to_do_here(units)
+    for unit in units:
+        if not attempt(unit) and not keep_going:
+            break
 
 
-def _command(call: _Call, unit: _Unit) -> list[str] | None:
-    """The command that compiles a source, without the object's path; None if it is not just one."""
+def _is_one_command(call: _Call, units: list[_Unit]) -> bool:
+    return all(len(_commands(call, unit)) == 1 for unit in units[:1])
+
+
+def _commands(call: _Call, unit: _Unit) -> list[list[str]]:
+    """The commands that compile a source, as if its object's path were empty."""
     commands: list[list[str]] = []
     recorder = copy.copy(call.compiler)
     recorder.call = recorder.spawn = lambda command, **_: commands.append(list(command))
     replace(call, compiler=recorder).compile(unit, "")
-    return [os.fspath(word) for word in commands[0]] if len(commands) == 1 else None
+    return [[os.fspath(word) for word in command] for command in commands]
 
 
 # --- one source
 
 
-def _attempt(call: _Call, unit: _Unit) -> bool:
+def _attempt(call: _Call, compile: Callable[[_Call, _Unit], None], unit: _Unit) -> bool:
     """Compile one source in a job of its own; whether it succeeded."""
     with call.scope.job() as unit.job:
         try:
-            if unit.command is None:
-                _compile_as_told(call, unit)
-            else:
-                _compile_or_take(call, unit, unit.command)
+            compile(call, unit)
         except Exception as error:
             unit.error = Cancelled() if unit.job.cancelled else error
             unit.text = unit.job.text()
@@ -191,47 +196,65 @@ def _compile_as_told(call: _Call, unit: _Unit) -> None:
         unit.compiled = True
 
 
-def _compile_or_take(call: _Call, unit: _Unit, command: list[str]) -> None:
-    engine = call.engine
-    side_files = any(word.startswith(_SIDE_FILES) for word in command)
-    track = not side_files and engine.writes_rules(command)
-    with engine.objects.entry(object_key([*_identity(command), *command])) as entry:
-        known = entry.reusable()
+def _compile_or_take(call: _Call, unit: _Unit) -> None:
+    """Compile by one known command, or take what it has made already in this build."""
+    commands = _commands(call, unit)
+    if len(commands) != 1:
+        _compile_as_told(call, unit)
+        return
+    command = commands[0]
+    with call.engine.objects.entry(object_key(command)) as entry:
+        if any(word.startswith(_SIDE_FILES) for word in command):
+            _compile_with_side_files(call, unit, entry)
+            return
+        circumstances = _circumstances(command)
+        known = entry.reusable(circumstances)
         if known is not None:
-            unit.path, unit.inputs = known
+            unit.path, unit.inputs, unit.absent = known
             return
         unit.path = entry.new_path(unit.plain, below=call.below)
         folder, name = os.path.split(unit.path)
-        began = time_of(folder)
-        source = look_at(unit.source, content=False)
         # Under another name until it is whole, so that nobody ever takes half an object for one.
-        target = unit.path if side_files else os.path.join(folder, f"tmp-{os.getpid()}-{name}")
+        target = os.path.join(folder, f"tmp-{os.getpid()}-{name}")
         rule = f"{target}.d"
+        tracked = call.engine.writes_rules(command)
+        began, source = time_of(folder), look_at(unit.source, content=False)
         try:
-            call.compile(unit, target, *(("-MD", "-MF", rule) if track else ()))
-            if not side_files:
-                os.replace(target, unit.path)
+            call.compile(unit, target, *(("-MD", "-MF", rule) if tracked else ()))
+            os.replace(target, unit.path)
             unit.compiled = True
-            if track:
-                names = _prerequisites(rule)
-                unit.inputs = [
-                    _seen(name, source, began) for name in names if not is_installed(name)
-                ]
-                if names and not any(known.stamp is None for known in unit.inputs):
-                    entry.keep(unit.path, unit.inputs, _folders(command, names))
+            if tracked and _note_reads(unit, rule, command, source, began):
+                entry.keep(
+                    unit.path,
+                    circumstances=circumstances,
+                    inputs=unit.inputs,
+                    absent=unit.absent,
+                )
         finally:
-            for leftover in (rule, *(() if side_files else (target,))):
+            for leftover in (rule, target):
                 with contextlib.suppress(OSError):
                     os.unlink(leftover)
 
 
-def _identity(command: list[str]) -> list[str]:
-    """Which file the compiler is: one of another version has another size or time."""
+def _compile_with_side_files(call: _Call, unit: _Unit, entry: Entry) -> None:
+    """Compile to the path that setuptools would choose: the object, and files beside it, tell it.
+
+    Nobody else writes there meanwhile; then the object goes to a path of its own.
+    """
+    with call.engine.objects.entry(object_key([], scope=os.path.abspath(unit.plain))):
+        call.compile(unit, unit.plain)
+        unit.path = entry.new_path(unit.plain, below=call.below)
+        os.replace(unit.plain, unit.path)
+        unit.compiled = True
+
+
+def _circumstances(command: list[str]) -> str:
+    """What decides a command's result beside its words: the environment, and which file the
+    compiler is (one of another version has another size or time)."""
     program = _which(command[0], os.environ.get("PATH"))
-    if program is None:
-        return []
-    status = os.stat(program)
-    return [program, str(status.st_size), str(status.st_mtime_ns)]
+    status = os.stat(program) if program else None
+    identity = (program, status.st_size, status.st_mtime_ns) if status else ()
+    return digest(repr((identity, sorted(os.environ.items()))).encode(errors="replace"))
 
 
 @functools.lru_cache(maxsize=64)
@@ -239,12 +262,18 @@ def _which(name: str, path: str | None) -> str | None:
     return shutil.which(name, path=path)
 
 
-def _prerequisites(rule: str) -> list[str]:
+def _note_reads(unit: _Unit, rule: str, command: list[str], source: Input, began: int) -> bool:
+    """Note what the compiler says that it has read; whether all of it was as it is now."""
     try:
         with open(rule, encoding="utf-8", errors="surrogateescape") as stream:
-            return read_rule(stream.read())
+            names = read_rule(stream.read())
     except OSError:
-        return []
+        return False
+    is_installed = installed()
+    unit.absent, present = absent_of(shadows(names, command, is_installed), began)
+    seen = [_seen(name, source, began) for name in names if not is_installed(name)]
+    unit.inputs = [*seen, *present]
+    return bool(names) and all(known.stamp is not None for known in unit.inputs)
 
 
 def _seen(name: str, source: Input, began: int) -> Input:
@@ -255,60 +284,29 @@ def _seen(name: str, source: Input, began: int) -> Input:
     return look_at(name, since=began)
 
 
-def _folders(command: list[str], names: list[str]) -> set[str]:
-    """Folders in which a new file would be found in the place of one that the command has read."""
-    search = {os.path.dirname(names[0]) or "."}
-    words = iter(command)
-    for word in words:
-        for option in ("-I", "-iquote", "-isystem", "-idirafter"):
-            if word == option:
-                search.add(next(words, "."))
-            elif word.startswith(option):
-                search.add(word[len(option) :])
-    below = {""}
-    for used in {os.path.dirname(name) for name in names}:
-        for folder in search:
-            if used.startswith(os.path.join(folder, "")):
-                below.add(os.path.relpath(used, folder))
-    search = {folder for folder in search if not is_installed(os.path.join(folder, ""))}
-    return {os.path.join(folder, part) if part else folder for folder in search for part in below}
-
-
 # --- one source, apart: in its own process
 
 
 def _attempt_apart(call: _Call, unit: _Unit) -> tuple[Any, ...]:
     """In a fork: compile one source by code that may change what is in memory."""
-    note_group(call.engine.private, os.getpid())
-    try:
-        before = snapshot(call.scope.command, call.compiler)
-        _attempt(call, unit)
-        unit.changes = changed(before, snapshot(call.scope.command, call.compiler))
-        failed = unit.job.failed if unit.job else None
-        error = pack(False, unit.error) if unit.error else None
-        return unit.path, unit.compiled, error, unit.text, failed, unit.changes
-    finally:
-        forget_group(call.engine.private, os.getpid())
+    before = snapshot(call.scope.command, compiler=call.compiler)
+    succeeded = _attempt(call, _compile_as_told, unit)
+    after = snapshot(call.scope.command, compiler=call.compiler)
+    return unit.path, unit.compiled, succeeded and not changed(before, after)
 
 
-def _note_apart(unit: _Unit, result: tuple[Any, ...] | None, status: int) -> bool:
+def _note_apart(unit: _Unit, result: tuple[Any, ...] | None) -> bool:
     """In the process that forked: what became of a source."""
-    unit.job = Job()
-    if result is None:
-        unit.error = CompileError(f"the process that compiled it {how_it_ended(status)}")
-        return False
-    unit.path, unit.compiled, error, unit.text, unit.job.failed, unit.changes = result
-    unit.error = unpack(error)[1] if error else None
-    return unit.error is None
+    if result is not None:
+        unit.path, unit.compiled, unit.settled = result
+    return unit.settled
 
 
-def _again_if_changed(call: _Call, units: list[_Unit]) -> None:
-    """Compile here, in order, the sources from the first on that changed what others see."""
-    first = next((i for i, unit in enumerate(units) if unit.changes), len(units))
-    for unit in units[first:]:
-        unit.error = None
-        if not _attempt(call, unit) and not call.engine.settings.keep_going:
-            break
+def _to_do_here(units: list[_Unit]) -> list[_Unit]:
+    """What is not certain to be as a serial build would have made it: all sources from the first
+    on that failed, or that changed what the next one sees."""
+    first = next((i for i, unit in enumerate(units) if not unit.settled), len(units))
+    return units[first:]
 
 
 def _raise_failures(call: _Call, units: list[_Unit]) -> None:

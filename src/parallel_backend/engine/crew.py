@@ -11,9 +11,12 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
+from parallel_backend.engine.output import one_group
 from parallel_backend.engine.slots import Slots
+from parallel_backend.process_state import begin_fork, forget_group, note_group
 
 __all__ = ["Fork", "Thread", "run"]
 
@@ -72,25 +75,31 @@ class Fork(Generic[U]):
     """
 
     def __init__(
-        self, work: Callable[[U], Any], done: Callable[[U, Any, int], bool], unit: U
+        self, private: Path, work: Callable[[U], Any], done: Callable[[U, Any], bool], unit: U
     ) -> None:
+        self._private = private
         self._done = done
         self._unit = unit
         self._inlet, outlet = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                os.setpgid(0, 0)
-                signal.signal(signal.SIGINT, signal.SIG_DFL)
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                data = pickle.dumps(work(unit))
-                with open(outlet, "wb") as stream:
-                    stream.write(data)
-            finally:
-                os._exit(0)
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._be_the_fork(work, outlet)
         os.close(outlet)
         with contextlib.suppress(OSError):  # it may have done so itself, and be gone
-            os.setpgid(self.pid, self.pid)
+            os.setpgid(self._pid, self._pid)
+        note_group(private, self._pid)
+
+    def _be_the_fork(self, work: Callable[[U], Any], outlet: int) -> NoReturn:
+        try:
+            os.setpgid(0, 0)
+            begin_fork()
+            # What it runs stays in its group, which is all that whoever ends it knows of.
+            with one_group():
+                data = pickle.dumps(work(self._unit))
+            with open(outlet, "wb") as stream:
+                stream.write(data)
+        finally:
+            os._exit(0)
 
     def fileno(self) -> int:
         return self._inlet
@@ -98,12 +107,13 @@ class Fork(Generic[U]):
     def finish(self) -> bool:
         with open(self._inlet, "rb") as stream:
             data = stream.read()
-        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        return self._done(self._unit, pickle.loads(data) if data else None, status)
+        os.waitpid(self._pid, 0)
+        forget_group(self._private, self._pid)
+        return self._done(self._unit, pickle.loads(data) if data else None)
 
     def cancel(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
+            os.killpg(self._pid, number)
 
 
 def run(

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 from setuptools.extension import Library
 
 from parallel_backend.engine.failures import how_it_ended, joined
-from parallel_backend.engine.objects import has_changed, now_at
-from parallel_backend.engine.origins import is_general
+from parallel_backend.engine.inputs import has_changed, now_at, time_of
+from parallel_backend.engine.origins import is_distutils, is_general, is_known
 from parallel_backend.engine.staff import Staff
 from parallel_backend.engine.state import attributes
 from parallel_backend.engine.workers import (
@@ -67,6 +67,9 @@ def build_extensions(engine: Engine, command: Any) -> None:
         began = time.monotonic()
         try:
             _Build(engine, command).run(_kind_of_worker(engine, command))
+        except Exception as error:
+            engine.raised.append(str(error))
+            raise
         finally:
             engine.tally.busy += time.monotonic() - began
 
@@ -84,6 +87,9 @@ def _kind_of_worker(engine: Engine, command: Any) -> type[Worker] | None:
     asked = engine.settings.extensions
     if asked == "serial" or engine.slots.most() == 1 or len(command.extensions) < 2:
         return None
+    if not is_general(command.compiler) and not is_distutils(command.compiler.compile):
+        _log.info("parallel-backend: a project's own compile() runs: one extension at a time")
+        return None  # it may use all cores itself, as pybind11's ParallelCompile does
     if asked == "process" and fork_is_safe():
         return ForkWorker
     # Threads share whatever a project's own code changes, so only setuptools' and Cython's is
@@ -92,7 +98,7 @@ def _kind_of_worker(engine: Engine, command: Any) -> type[Worker] | None:
         callable(value) and getattr(value, "__self__", None) is not command.compiler
         for value in vars(command.compiler).values()
     )
-    if replaced or not is_general(type(command).build_extension):
+    if replaced or not is_known(type(command).build_extension):
         _log.info(
             "parallel-backend: this build_ext is not safe in threads: one extension at a time"
         )
@@ -118,6 +124,9 @@ class _Build:
         #: The first one that left something changed in memory: what stands after it does not count.
         self.pivot: int | None = None
         self.pivots = 0
+        #: Whether every extension gets a worker of its own: what it sees must not depend on which
+        #: others its worker has built, and not all that a project's own code leaves can be seen.
+        self.fresh = not is_known(type(command))
 
     def run(self, kind: type[Worker] | None) -> None:
         """Build all, or raise what a serial build would have raised."""
@@ -196,15 +205,18 @@ class _Build:
             error = WorkerDied(f"the process that built extension {name!r} {how_it_ended(status)}")
             self.note_error(index, error, hurried=beside)
             return
-        if built.error is not None:
+        if not built.travels:
+            # Its class is the project's own, which catches it perhaps: let the real one rise.
+            self.note_pivot(staff, index, ["nothing, but it fails in a way of its own"])
+        elif built.error is not None:
             self.note_error(index, unpack(built.error)[1], hurried=built.killed and beside)
         elif built.left:
             self.note_pivot(staff, index, built.left)
         else:
             self.accept(built)
         if worker in staff.at_work:
-            ready = None if built.left else next(self.candidates(staff), None)
-            if ready is None:
+            ready = next(self.candidates(staff), None)
+            if ready is None or built.left or self.fresh:
                 staff.dismiss(worker)
             else:
                 self.begin(ready)
@@ -263,7 +275,9 @@ class _Build:
         vars(extension).update(self.before[index])
         self.before[index] = attributes(extension)
         with contextlib.suppress(OSError):
-            os.unlink(self.command.get_ext_fullpath(extension.name))
+            path = self.command.get_ext_fullpath(extension.name)
+            if time_of(path) >= self.began:  # else it is of an earlier build
+                os.unlink(path)
         if index not in self.doubtful:
             self.pending.add(index)
 
@@ -293,7 +307,12 @@ class _Build:
         they were built and that others have read, too: each may have meant its own."""
         verdicts: dict[str, bool] = {}
         readers: dict[str, set[int]] = {}
+        appeared = {path for b in self.built.values() for path in b.absent}
+        appeared = {path for path in appeared if os.path.lexists(path)}
         for index, built in self.built.items():
+            for path in appeared.intersection(built.absent):
+                _log.debug("parallel-backend: %s came too late to be read", path)
+                yield index
             for known in built.inputs:
                 if verdicts.setdefault(repr(known), has_changed(known)):
                     _log.debug("parallel-backend: %s changed while it was in use", known.path)

@@ -16,6 +16,14 @@ from parallel_backend.process_state import Terminated
 __all__ = ["explain", "how_it_ended", "joined", "run_reported", "was_killed"]
 
 
+# Of the driver, as we say it; of what it runs, as gcc and as clang say it.
+_SIGNS_OF_A_KILL = (
+    "was killed by SIGKILL",
+    "Killed signal terminated program",
+    "unable to execute command: Killed",
+)
+
+
 def run_reported(scope: Scope, function: Callable[[], object]) -> BaseException | None:
     """Call `function` in a scope; the exception that it raised, of the same class, with the report.
 
@@ -45,8 +53,11 @@ def _reported(error: BaseException, name: str, job: Job) -> BaseException:
         told = copy.copy(error)
         told.args = (f"{name}: {explain(error, job, text)}",)
         told.__cause__ = error.__cause__
-    elif not isinstance(error, Cancelled | Terminated):
-        told.add_note(f"{name}\n{text}".rstrip())
+    else:
+        # Whoever catches it shows no note, and SystemExit has none.
+        job.write(2, text.encode(errors="backslashreplace"))
+        if not isinstance(error, Cancelled | Terminated):
+            told.add_note(name)
     return told
 
 
@@ -77,7 +88,7 @@ def explain(error: BaseException, job: Job, text: str) -> str:
 
 def was_killed(error: BaseException) -> bool:
     """Whether a command was killed, as where memory is short: alone it may have enough."""
-    return "was killed by SIGKILL" in str(error)
+    return any(sign in str(error) for sign in _SIGNS_OF_A_KILL)
 
 
 def joined(errors: Sequence[BaseException]) -> BaseException:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from parallel_backend.engine.objects import object_key
+from parallel_backend.engine.origins import is_general
 from parallel_backend.engine.scope import Scope
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def own_folders(engine: Engine, command: Any, scope: Scope) -> Iterator[None]:
     put_back: list[tuple[Any, Any]] = []
     compilers: list[Any] = [command.compiler, getattr(command, "shlib_compiler", None)]
     for compiler in {id(compiler): compiler for compiler in compilers}.values():
-        if not scope.publish and hasattr(compiler, "compile") and not _is_ours(compiler):
+        if not scope.publish and hasattr(compiler, "compile") and not is_general(compiler):
             put_back.append((compiler, vars(compiler).get("compile")))
             compiler.compile = _in_folder(engine, compiler, scope)
     try:
@@ -34,11 +35,6 @@ def own_folders(engine: Engine, command: Any, scope: Scope) -> Iterator[None]:
                 del compiler.compile
             else:
                 compiler.compile = before
-
-
-def _is_ours(compiler: Any) -> bool:
-    """Whether a compiler compiles by distutils' general ``compile()``, which is ours now."""
-    return hasattr(getattr(compiler.compile, "__func__", None), "parallel_backend")
 
 
 def _in_folder(engine: Engine, compiler: Any, scope: Scope) -> Callable[..., Any]:

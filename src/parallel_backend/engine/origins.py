@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["is_distutils", "is_general", "is_stock"]
+__all__ = ["is_distutils", "is_general", "is_known", "is_stock"]
+
+_KNOWN = ("setuptools", "distutils", "_distutils_hack", "Cython", "parallel_backend", "builtins")
 
 
 def is_distutils(function: Any) -> bool:
-    """Whether a method is distutils' own, and not a project's."""
+    """Whether a function or class is distutils' own, and not a project's."""
     module = getattr(function, "__module__", None) or ""
     return module.startswith("setuptools._distutils.") or module.split(".")[0] == "distutils"
 
 
-def is_general(function: Any) -> bool:
-    """Whether a method is distutils', setuptools' or Cython's, and not a project's own."""
-    package = function.__module__.partition(".")[0]
-    return is_distutils(function) or package in ("setuptools", "Cython")
+def is_known(thing: Any) -> bool:
+    """Whether a class or function is distutils', setuptools' or Cython's, and no project's own."""
+    return (getattr(thing, "__module__", None) or "").partition(".")[0] in _KNOWN
+
+
+def is_general(compiler: Any) -> bool:
+    """Whether a compiler compiles by distutils' general ``compile()``, which is ours now."""
+    return hasattr(getattr(compiler.compile, "__func__", None), "parallel_backend")
 
 
 def is_stock(compiler: Any) -> bool:

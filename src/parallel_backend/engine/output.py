@@ -22,13 +22,29 @@ from typing import Any, cast
 
 from parallel_backend.process_state import forget_group, note_group
 
-__all__ = ["Cancelled", "Job", "capturing", "current_job"]
+__all__ = ["Cancelled", "Job", "capturing", "current_job", "one_group"]
 
 _OUT, _ERR = 1, 2
 
 _local = threading.local()
 _streams: dict[int, Any] = {}
 _turn = threading.Lock()
+
+_GROUP_OPTIONS = {"process_group", "start_new_session", "preexec_fn"}
+_groups = os.name == "posix"
+
+
+@contextlib.contextmanager
+def one_group() -> Iterator[None]:
+    """What is started in this ``with`` block stays in the process group of this process."""
+    global _groups  # noqa: PLW0603 - a fork's own
+    before, _groups = _groups, False
+    try:
+        yield
+    finally:
+        _groups = before
+
+
 _lock: dict[str, Any] = {}
 
 
@@ -54,7 +70,7 @@ class Job:
         self.failed: tuple[list[str], int] | None = None
         self._pieces: list[tuple[int, bytes]] = []
         self._processes: set[_JobProcess] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @contextlib.contextmanager
     def current(self) -> Iterator[Job]:
@@ -88,8 +104,13 @@ class Job:
         """Tell the job's processes to end, and let it start no more."""
         with self._lock:
             self.cancelled = True
-            for process in self._processes:
+            for process in list(self._processes):
                 process.send_signal(number)
+
+    def close(self) -> None:
+        """Take over what processes have printed that nobody has waited for, as asyncio's."""
+        for process in list(self._processes):
+            process.leave()
 
 
 class _JobProcess(subprocess.Popen[Any]):
@@ -111,9 +132,8 @@ class _JobProcess(subprocess.Popen[Any]):
         # A background group must not read from the terminal: it would be stopped, not told.
         if options.get("stdin") is None:
             options["stdin"] = subprocess.DEVNULL
-        self._group = os.name == "posix" and not {"process_group", "start_new_session"} & set(
-            options
-        )
+        # A leader of a group cannot do what preexec_fn often does: os.setsid().
+        self._group = _groups and not _GROUP_OPTIONS & set(options)
         if self._group:
             options["process_group"] = 0
         with job._lock:
@@ -149,13 +169,19 @@ class _JobProcess(subprocess.Popen[Any]):
         else:
             super().send_signal(sig)
 
-    def _collect(self, code: int) -> None:
+    def leave(self) -> None:
+        """Its job ends, whether it has ended or not."""
+        code = self.poll()
+        if self._job is not None:
+            self._collect(code)
+
+    def _collect(self, code: int | None) -> None:
         job, self._job = self._job, None
         if job is None:
             return
         with job._lock:
             job._processes.discard(self)
-        if self._group:
+        if self._group and code is not None:
             forget_group(self._private, self.pid)
         for stream, buffer in self._kept:
             size = os.fstat(buffer).st_size
@@ -163,7 +189,7 @@ class _JobProcess(subprocess.Popen[Any]):
                 os.lseek(buffer, 0, os.SEEK_SET)
                 job.write(stream, os.read(buffer, size))
             os.close(buffer)
-        if code != 0:
+        if code:
             words = [self.args] if isinstance(self.args, (str, bytes, os.PathLike)) else self.args
             job.failed = ([os.fsdecode(word) for word in cast("Any", words)], code)
             return
@@ -207,7 +233,7 @@ def capturing(private: Path) -> Iterator[None]:
     """Keep apart what jobs print, for the length of a ``with`` block."""
     _JobProcess._private = private
     _streams.update({_OUT: sys.stdout, _ERR: sys.stderr})
-    routed = {_OUT: _Routed(sys.stdout, _OUT), _ERR: _Routed(sys.stderr, _ERR)}
+    routed = {number: stream and _Routed(stream, number) for number, stream in _streams.items()}
     saved = sys.stdout, sys.stderr, subprocess.Popen
     # The root logger's handlers were bound to the streams when setup() was called.
     moved = []

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from parallel_backend.engine.compilation import compile_sources
 from parallel_backend.engine.extensions import build_extensions
 from parallel_backend.engine.failures import run_reported
+from parallel_backend.engine.inputs import installed, look_at
 from parallel_backend.engine.origins import is_distutils
 from parallel_backend.engine.scope import Scope, current_scope
 
@@ -68,6 +69,7 @@ def _run_build_clib(engine: Engine, original: Callable[..., None]) -> Callable[.
             error = run_reported(scope, lambda: original(self))
         engine.tally.objects += scope.compiled
         if error is not None:
+            engine.raised.append(str(error))
             raise error
 
     return run
@@ -107,6 +109,7 @@ def _link(engine: Engine, original: Callable[..., Any]) -> Callable[..., Any]:
             )
         folder = self.output_dir if output_dir is None else output_dir
         final = output_filename if folder is None else os.path.join(folder, output_filename)
+        scope.inputs += map(look_at, _linked(self, args, options))
         with _whole(engine, scope, final) as temporary:
             return original(
                 self, target_desc, _placed(scope, objects), temporary, None, *args, **options
@@ -129,7 +132,11 @@ def _create_static_lib(engine: Engine, original: Callable[..., Any]) -> Callable
             return original(self, objects, output_libname, output_dir, *args, **options)
         folder = self.output_dir if output_dir is None else output_dir
         final = self.library_filename(output_libname, output_dir=folder or "")
+        scope.inputs += map(look_at, set(map(os.fspath, objects)) - set(scope.objects))
         with _whole(engine, scope, final, folder=True) as temporary:
+            # ar adds to an archive that is there already.
+            if os.path.exists(final):
+                shutil.copy2(final, temporary)
             return original(
                 self,
                 _placed(scope, objects),
@@ -140,6 +147,28 @@ def _create_static_lib(engine: Engine, original: Callable[..., Any]) -> Callable
             )
 
     return create_static_lib
+
+
+def _linked(compiler: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Iterator[str]:
+    """Files that a linker reads beside objects of ours, and paths where it looks for them."""
+    given = dict(zip(_LINK_ARGUMENTS, args, strict=False)) | options
+    is_installed = installed()
+    names = [*(given.get("libraries") or ()), *(compiler.libraries or ())]
+    folders = [*(given.get("library_dirs") or ()), *(compiler.library_dirs or ())]
+    for word in (*compiler.objects, *(given.get("extra_postargs") or ())):
+        if os.path.isfile(word):
+            yield os.fspath(word)
+    for folder in folders:
+        if not is_installed(os.path.join(folder, "")):
+            for name in names:
+                for form in ("lib{}.so", "lib{}.a", "lib{}.dylib", "{}.lib"):
+                    yield os.path.join(folder, form.format(name))
+
+
+_LINK_ARGUMENTS = (
+    "libraries", "library_dirs", "runtime_library_dirs", "export_symbols", "debug",
+    "extra_preargs", "extra_postargs",
+)  # fmt: skip
 
 
 def _placed(scope: Scope, objects: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from parallel_backend.engine.output import Job
 
 if TYPE_CHECKING:
-    from parallel_backend.engine.objects import Input
+    from parallel_backend.engine.inputs import Input
     from parallel_backend.engine.slots import Slots
 
 __all__ = ["Scope", "current_scope"]
@@ -37,6 +38,8 @@ class Scope:
         self.objects: dict[str, str] = {}
         #: What was read to make them.
         self.inputs: list[Input] = []
+        #: Paths where there was nothing, and where a file would have been read instead.
+        self.absent: set[str] = set()
         #: How many were compiled, and not taken from another extension.
         self.compiled = 0
         #: What failed commands printed; a project may catch the exception that tells it.
@@ -65,6 +68,7 @@ class Scope:
             with job.current():
                 yield job
         finally:
+            job.close()
             self.jobs.discard(job)
 
     def cancel(self) -> None:
@@ -76,7 +80,11 @@ class Scope:
     def place(self, plain: str, path: str) -> None:
         """Note that the object which setuptools would call `plain` is at `path`."""
         self.objects[plain] = path
-        if self.publish:
+        if not self.publish:
+            # An object of an earlier build: better none than a wrong one for who looks for it.
+            with contextlib.suppress(OSError):
+                os.unlink(plain)
+        else:
             temporary = Path(f"{plain}.{id(self)}.tmp")
             temporary.unlink(missing_ok=True)
             try:

@@ -9,6 +9,7 @@ import contextlib
 import sys
 import threading
 import time
+from collections import deque
 from typing import Any, Protocol
 
 from parallel_backend.errors import JobserverError
@@ -88,6 +89,17 @@ class WorkerSlots:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._messages: deque[tuple[Any, ...]] = deque()
+
+    def receive(self) -> tuple[Any, ...]:
+        """The next message that brings no token. Raises EOFError when there can be none."""
+        while not self._messages:
+            message = self._connection.recv()
+            if message[0] == "token":  # it was wanted a moment ago
+                self.give(message[1])
+            else:
+                self._messages.append(message)
+        return self._messages.popleft()
 
     def want(self, number: int) -> None:
         self._connection.send(("want", number))
@@ -96,11 +108,12 @@ class WorkerSlots:
         return int(self._connection.fileno())
 
     def take(self) -> bytes | None:
-        if not self._connection.poll(0):
-            return None
-        kind, token = self._connection.recv()
-        assert kind == "token", kind
-        return bytes(token)
+        while self._connection.poll(0):
+            message = self._connection.recv()
+            if message[0] == "token":
+                return bytes(message[1])
+            self._messages.append(message)
+        return None
 
     def give(self, token: bytes) -> None:
         self._connection.send(("give", token))

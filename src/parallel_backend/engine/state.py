@@ -5,23 +5,37 @@ A serial build shows it to the extensions that come later, and workers cannot: s
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
-from types import FunctionType
+import sys
+from types import BuiltinFunctionType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any
+
+from parallel_backend.engine.origins import is_known
 
 __all__ = ["attributes", "changed", "mark", "snapshot"]
 
 # distutils notes here what it linked last. Nobody has reason to read the note of another extension.
 _HARMLESS = "_built_objects"
 
-_OURS = ("setuptools", "distutils", "_distutils_hack", "Cython", "parallel_backend")
+# Python keeps its own notes among a module's names.
+_OWN_NOTES = {"__warningregistry__", "__builtins__"}
+
+_DEEPEST = 4
+
+# What is told apart by being another one.
+_WHOLE = (type, ModuleType, BuiltinFunctionType, MethodType)
+
+Snapshot = dict[str, dict[Any, object]]
 
 
-def snapshot(command: Any, compiler: Any = None) -> dict[str, dict[str, object]]:
+def snapshot(command: Any, extension: Any = None, *, compiler: Any = None) -> Snapshot:
     """What can be told apart of a ``build_ext`` command, its compilers, its distribution, the
-    classes and modules of the project that it comes from, the environment and the current folder.
+    environment and the current folder.
 
+    Where the command is of a project's own class, also of that class and its module, of the
+    project's other modules, of the compilers' classes, and of all extensions but `extension`.
     `compiler`: one more compiler. The command may be None.
     """
     places: dict[str, dict[Any, Any]] = {"os.environ": _environ(), "os": {"getcwd()": os.getcwd()}}
@@ -29,28 +43,29 @@ def snapshot(command: Any, compiler: Any = None) -> dict[str, dict[str, object]]
     if command is not None:
         places["command"] = {**vars(command), _HARMLESS: None}
         places["distribution"] = vars(command.distribution)
-        places |= _places(type(command))
         for name in ("compiler", "shlib_compiler"):
             compilers[name] = getattr(command, name, None)
     for name, thing in compilers.items():
         if hasattr(thing, "__dict__"):
             places[name] = _without_own_methods(thing)
-    return {
+    marks: Snapshot = {
         place: {name: mark(value) for name, value in values.items()}
         for place, values in places.items()
     }
+    if command is not None and not is_known(type(command)):
+        marks |= _of_project(command, extension, [c for c in compilers.values() if c is not None])
+    return marks
 
 
-def changed(before: dict[str, dict[str, object]], after: dict[str, dict[str, object]]) -> list[str]:
+def changed(before: Snapshot, after: Snapshot) -> list[str]:
     """The names of what differs, sorted."""
     missing = object()
     names = []
-    for place in before.keys() | after.keys():
-        old, new = before.get(place, {}), after.get(place, {})
+    for place in before.keys() & after.keys():
+        old, new = before[place], after[place]
         if old != new:
-            differing = (
-                n for n in old.keys() | new.keys() if old.get(n, missing) != new.get(n, missing)
-            )
+            either = old.keys() | new.keys()
+            differing = (n for n in either if old.get(n, missing) != new.get(n, missing))
             names += [f"{place}.{name}" for name in differing]
     return sorted(names)
 
@@ -63,31 +78,66 @@ def attributes(thing: object) -> dict[str, Any]:
     }
 
 
-def mark(value: Any) -> object:
-    """For plain data something that is equal as long as the value is; else its identity."""
+class _Same:
+    """Equal to a mark of the very same object, which it keeps: no other can take its id."""
+
+    __slots__ = ("thing",)
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.thing is self.thing
+
+
+def mark(value: Any, depth: int = 0) -> object:  # noqa: PLR0911 - one a kind of value
+    """Something that is equal as long as what can be seen of the value is."""
     if value is None or type(value) in (str, bool, int):
         return value
-    try:
+    with contextlib.suppress(ValueError):  # which says that it is more than plain data
         return marshal.dumps(value, 2)  # version 2: without references, whose count is no content
-    except ValueError:
-        pass
-    if isinstance(value, FunctionType) and value.__closure__:
-        return (id(value), *(_mark_cell(cell) for cell in value.__closure__))
-    if isinstance(value, (list, tuple, dict, set)):
-        return (id(value), *map(id, value))
-    return id(value)
+    if depth == _DEEPEST or isinstance(value, _WHOLE) or is_known(type(value)):
+        return _Same(value)
+    if isinstance(value, (list, tuple, dict)):
+        return _mark_container(value, depth + 1)
+    if isinstance(value, FunctionType):
+        cells = [mark(cell.cell_contents, depth + 1) for cell in _filled(value.__closure__)]
+        return [_Same(value), cells, mark(vars(value), depth + 1)]
+    if isinstance(value, GeneratorType):
+        return [_Same(value), value.gi_frame.f_lasti if value.gi_frame else None]
+    return _mark_object(value, depth + 1)
+
+
+def _mark_container(value: Any, depth: int) -> list[object]:
+    items = list(value.values()) if isinstance(value, dict) else value
+    keys = list(value) if isinstance(value, dict) else []
+    if items and is_known(type(items[0])):  # such as all extensions: enough that they are they
+        return [type(value), *keys, *map(id, items)]
+    return [type(value), *(mark(item, depth) for item in (*keys, *items))]
+
+
+def _mark_object(value: Any, depth: int) -> list[object]:
+    if hasattr(value, "__dict__"):
+        return [type(value), mark(vars(value), depth)]
+    # An iterator such as itertools.count() tells how far it is by its repr.
+    return [_Same(value), repr(value)[:1000]]
+
+
+def _filled(closure: Any) -> list[Any]:
+    filled = []
+    for cell in closure or ():
+        try:
+            _ = cell.cell_contents
+        except ValueError:
+            continue
+        filled.append(cell)
+    return filled
 
 
 def _environ() -> dict[Any, Any]:
     """`os.environ`; its own dictionary where it has one, which saves decoding it."""
     return dict(getattr(os.environ, "_data", os.environ))
-
-
-def _mark_cell(cell: Any) -> object:
-    try:
-        return marshal.dumps(cell.cell_contents, 2)
-    except ValueError:  # empty, or no plain data
-        return id(cell)
 
 
 def _without_own_methods(compiler: Any) -> dict[str, Any]:
@@ -99,14 +149,26 @@ def _without_own_methods(compiler: Any) -> dict[str, Any]:
     }
 
 
-def _places(kind: type) -> dict[str, dict[str, Any]]:
-    """The namespaces in which a project's own ``build_ext`` may keep something."""
-    places: dict[str, dict[str, Any]] = {}
-    for base in kind.__mro__[:-1]:
-        if base.__module__.partition(".")[0] in _OURS:
-            continue
-        places[base.__qualname__] = dict(vars(base))
-        for value in vars(base).values():
-            if isinstance(value, FunctionType):
-                places[f"{base.__qualname__} module"] = value.__globals__
+def _of_project(command: Any, extension: Any, compilers: list[Any]) -> Snapshot:
+    """The namespaces in which a project's own code may keep something."""
+    others = (other for other in command.extensions if other is not extension)
+    places: Snapshot = {
+        f"extension {other.name!r}": {n: mark(v) for n, v in vars(other).items()}
+        for other in others
+    }
+    for kind in {base for compiler in compilers for base in type(compiler).__mro__}:
+        places[kind.__qualname__] = {name: _Same(value) for name, value in vars(kind).items()}
+    namespaces: dict[str, dict[str, Any]] = {}
+    for base in type(command).__mro__:
+        if not is_known(base):
+            namespaces[base.__qualname__] = dict(vars(base))
+            for value in vars(base).values():
+                if isinstance(value, FunctionType):
+                    namespaces[f"{base.__qualname__}'s module"] = value.__globals__
+    here = os.path.join(os.getcwd(), "")
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(here):
+            namespaces[name] = vars(module)
+    for place, names in namespaces.items():
+        places[place] = {n: mark(v) for n, v in names.items() if n not in _OWN_NOTES}
     return places

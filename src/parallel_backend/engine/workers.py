@@ -10,23 +10,29 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import gc
 import os
 import signal
+import socket
 import sys
 import threading
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from parallel_backend.engine.failures import run_reported, was_killed
 from parallel_backend.engine.folders import own_folders
-from parallel_backend.engine.objects import Input, look_at
+from parallel_backend.engine.inputs import Input, look_at
 from parallel_backend.engine.scope import Scope
 from parallel_backend.engine.slots import Slots, WorkerSlots
 from parallel_backend.engine.state import attributes, changed, mark, snapshot
-from parallel_backend.outcome import pack
-from parallel_backend.process_state import end_groups, forget_group, note_group
+from parallel_backend.outcome import pack, travels
+from parallel_backend.process_state import (
+    begin_fork,
+    end_fork,
+    end_groups,
+    forget_group,
+    note_group,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,17 +46,20 @@ __all__ = ["Built", "ForkWorker", "ThreadWorker", "build_one", "scope_of"]
 class Built:
     """What became of one extension.
 
-    `error`: an exception as `outcome.pack` gives it. `killed`: a command of it was killed, as for
-    want of memory. `left`: names of what it left changed in memory. `carried`: attributes that the
-    extension has now, pickled one by one.
+    `error`: an exception as `outcome.pack` gives it; `travels`: it is the same one there. `killed`:
+    a command was killed, as for want of memory. `left`: names of what it left changed in memory.
+    `carried`: attributes that the extension has now, pickled one by one. `inputs`: files that were
+    read, `absent`: paths where there was none to read.
     """
 
     index: int
     error: bytes | None = None
+    travels: bool = True
     killed: bool = False
     left: list[str] = field(default_factory=list)
     carried: dict[str, bytes] = field(default_factory=dict)
     inputs: list[Input] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
     compiled: int = 0
 
 
@@ -78,43 +87,39 @@ def _serve(
     slots = WorkerSlots(connection)
     # A worker that has left something behind ends, so this stays what every extension begins from.
     begin = snapshot(command)
-    while True:
-        try:
-            kind, *values = connection.recv()
-        except (EOFError, OSError):
-            return
-        if kind == "token":  # it was wanted a moment ago
-            slots.give(values[0])
-            continue
-        if kind == "end":
-            return
-        index, alone = values
-        mine = command if isolated else _apart(command)
-        extension = command.extensions[index]
-        scopes[:] = [scope_of(mine, extension, slots=slots, publish=alone)]
-        built = _build(engine, mine, extension, scopes[0], Built(index), carry=isolated)
-        built.left = changed(begin, snapshot(mine))
-        try:
+    with contextlib.suppress(EOFError, OSError):  # the hook's process has died
+        while (message := slots.receive())[0] != "end":
+            _, index, alone = message
+            mine = command if isolated else _apart(command)
+            extension = command.extensions[index]
+            scopes[:] = [scope_of(mine, extension, slots=slots, publish=alone)]
+            built = _build(engine, mine, extension, scopes[0], Built(index), carry=isolated)
+            built.left = changed(begin, snapshot(mine, extension))
             connection.send(("built", built))
-        except OSError:
-            return
-        if built.left:
-            return
+            if built.left:
+                return
 
 
 def _build(
     engine: Engine, command: Any, extension: Any, scope: Scope, built: Built, *, carry: bool
 ) -> Built:
     before = {name: mark(value) for name, value in vars(extension).items()}
+    declared = [look_at(path) for path in _declared(extension)]
     error = build_one(engine, command, extension, scope)
     if error is not None:
         built.killed = was_killed(error)
         built.error = pack(False, error)
+        built.travels = travels(error)
     if carry:
         for name, value in vars(extension).items():
             if before.get(name) != mark(value) and (data := _pickled(value)):
                 built.carried[name] = data
-    built.inputs = [*scope.inputs, *map(look_at, _declared(extension))]
+    # What was not there before it has made itself.
+    built.inputs = [
+        *scope.inputs,
+        *(known if known.stamp else look_at(known.path) for known in declared),
+    ]
+    built.absent = list(scope.absent)
     built.compiled = scope.compiled
     return built
 
@@ -150,12 +155,18 @@ def _apart(command: Any) -> Any:
     return apart
 
 
+def _connections() -> tuple[Connection, Connection]:
+    """Two ends. Of sockets, since `selectors` takes nothing else on Windows."""
+    here, there = socket.socketpair()
+    return Connection(here.detach()), Connection(there.detach())
+
+
 class ForkWorker:
     """A worker in a fork of the hook's process, a process group of its own."""
 
     def __init__(self, engine: Engine, command: Any, others: list[Connection]) -> None:
         self._engine = engine
-        self.connection, there = Pipe()
+        self.connection, there = _connections()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         self._pid = os.fork()
@@ -171,17 +182,13 @@ class ForkWorker:
     def _be_the_worker(self, connection: Connection, command: Any) -> NoReturn:
         try:
             os.setpgid(0, 0)
-            gc.freeze()  # what is here already is not looked through, and so not copied
-            # The hook's process ends us by a signal to our groups; nothing is left to clean up.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            begin_fork()
             # A background group must not read from the terminal: it would be stopped, not told.
             null = os.open(os.devnull, os.O_RDONLY)
             os.dup2(null, 0)
             os.close(null)
             _serve(connection, self._engine, command, [], isolated=True)
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
+            end_fork()
         finally:
             os._exit(0)
 
@@ -210,7 +217,7 @@ class ThreadWorker:
     """A worker in a thread, with copies of the command and its compilers: where no fork is safe."""
 
     def __init__(self, engine: Engine, command: Any, _others: list[Connection]) -> None:
-        self.connection, there = Pipe()
+        self.connection, there = _connections()
         self._scopes: list[Scope] = []
         self._thread = threading.Thread(target=self._run, args=(there, engine, command))
         self._thread.start()

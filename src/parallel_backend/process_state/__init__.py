@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -25,9 +26,18 @@ from parallel_backend.process_state.groups import (
     make_record,
     note_group,
 )
-from parallel_backend.process_state.hook import Terminated
+from parallel_backend.process_state.hook import Terminated, begin_fork, end_fork
 
-__all__ = ["Terminated", "end_groups", "forget_group", "fork_is_safe", "note_group", "run_hook"]
+__all__ = [
+    "Terminated",
+    "begin_fork",
+    "end_fork",
+    "end_groups",
+    "forget_group",
+    "fork_is_safe",
+    "note_group",
+    "run_hook",
+]
 
 T = TypeVar("T")
 
@@ -40,10 +50,17 @@ def fork_is_safe() -> bool:
     """
     if not hasattr(os, "fork") or sys.platform == "darwin":
         return False  # pragma: no cover - Linux can fork
-    try:
-        return len(os.listdir("/proc/self/task")) == 1
-    except OSError:  # pragma: no cover - Linux has /proc
-        return threading.active_count() == 1
+    if threading.active_count() > 1:
+        return False
+    # Threads of libraries are seen by the system alone, which shows one that has ended for a while.
+    for _ in range(20):
+        try:
+            if len(os.listdir("/proc/self/task")) == 1:
+                return True
+        except OSError:  # pragma: no cover - Linux has /proc
+            return True
+        time.sleep(0.001)
+    return False
 
 
 def run_hook(function: Callable[[Path], T]) -> T:

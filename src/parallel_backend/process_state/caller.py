@@ -56,8 +56,7 @@ def run_in_fork(function: Callable[[Path], Any], private: Path, received: list[i
         finally:
             tell(0)
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            if status != 0:
-                end_groups(private)
+            end_groups(private)
             os.close(result_in)
             for relay in relays:
                 relay.close()

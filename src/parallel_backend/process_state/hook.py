@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ from typing import Any, NoReturn
 from parallel_backend.outcome import pack
 from parallel_backend.process_state.relay import Relay, flush
 
-__all__ = ["Terminated", "be_the_hook"]
+__all__ = ["Terminated", "be_the_hook", "begin_fork", "end_fork"]
 
 
 class Terminated(BaseException):
@@ -32,29 +33,39 @@ def be_the_hook(
     function: Callable[[Path], Any], private: Path, result_out: int, relays: list[Relay]
 ) -> NoReturn:
     try:
-        _forget_the_caller(relays)
+        _begin_hook(relays)
         try:
             data = pack(True, function(private))
         except BaseException as error:
             data = pack(False, error)
-        _at_exit()
+        end_fork()
         with open(result_out, "wb") as stream:
             stream.write(data)
     finally:
         os._exit(0)
 
 
-def _forget_the_caller(relays: list[Relay]) -> None:
-    """What is the caller's to do at its exit, and its ways with signals, are not the hook's."""
+def begin_fork() -> None:
+    """In a fork: what its parent does at its exit, and its ways with signals, are not ours."""
+    gc.freeze()  # what is here already is not looked through by us, and so not copied
     atexit._clear()
     finalize: Any = weakref.finalize
     finalize._registry.clear()
     finalize._registered_with_atexit = False
     signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _begin_hook(relays: list[Relay]) -> None:
+    interrupt = signal.getsignal(signal.SIGINT)
+    begin_fork()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _raise_terminated)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _Interrupt())
+    if interrupt is signal.default_int_handler:
+        interrupt = _Interrupt()
+    signal.signal(signal.SIGINT, interrupt)
     for relay in relays:
         relay.be_the_stream()
 
@@ -82,7 +93,7 @@ class _Interrupt:
             raise KeyboardInterrupt
 
 
-def _at_exit() -> None:
+def end_fork() -> None:
     """What the interpreter does at its exit, since a fork ends with ``os._exit``."""
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
