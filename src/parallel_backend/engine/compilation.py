@@ -70,6 +70,7 @@ class _Call:
     compiler: Any
     scope: Scope
     below: str | None
+    depends: list[Input]
     cc_args: list[str]
     postargs: list[str]
     pp_opts: list[str]
@@ -113,7 +114,8 @@ def compile_sources(
     cc_args = compiler._get_cc_args(pp_opts, options["debug"], options["extra_preargs"])
     # Without a folder for them setuptools puts objects beside the sources; ours do not stay there.
     below = None if options["output_dir"] or compiler.output_dir else str(engine.private)
-    call = _Call(engine, compiler, scope, below, cc_args, list(postargs), pp_opts)
+    depends = [look_at(os.fspath(path)) for path in options["depends"] or ()]
+    call = _Call(engine, compiler, scope, below, depends, cc_args, list(postargs), pp_opts)
     units = [_Unit(plain, *build[plain]) for plain in dict.fromkeys(objects) if plain in build]
     job = current_job()
     if job is not None:  # what the extension said so far comes before what its sources say
@@ -191,7 +193,7 @@ def _compile_as_told(call: _Call, unit: _Unit) -> None:
     executables = getattr(call.compiler, "compiler_so", None) or []
     key = object_key([*executables, *words], scope=call.scope.name or unit.plain)
     with call.engine.objects.entry(key) as entry:
-        unit.path = entry.new_path(unit.plain, below=call.below)
+        unit.path = entry.new_path(unit.plain, below=call.below)[0]
         call.compile(unit, unit.path)
         unit.compiled = True
 
@@ -208,11 +210,10 @@ def _compile_or_take(call: _Call, unit: _Unit) -> None:
             _compile_with_side_files(call, unit, entry)
             return
         circumstances = _circumstances(command)
-        known = entry.reusable(circumstances)
+        unit.path, known = entry.new_path(unit.plain, circumstances, below=call.below)
         if known is not None:
-            unit.path, unit.inputs, unit.absent = known
+            unit.inputs, unit.absent = known
             return
-        unit.path = entry.new_path(unit.plain, below=call.below)
         folder, name = os.path.split(unit.path)
         # Under another name until it is whole, so that nobody ever takes half an object for one.
         target = os.path.join(folder, f"tmp-{os.getpid()}-{name}")
@@ -223,7 +224,7 @@ def _compile_or_take(call: _Call, unit: _Unit) -> None:
             call.compile(unit, target, *(("-MD", "-MF", rule) if tracked else ()))
             os.replace(target, unit.path)
             unit.compiled = True
-            if tracked and _note_reads(unit, rule, command, source, began):
+            if tracked and _note_reads(call, unit, rule, command, source, began):
                 entry.keep(
                     unit.path,
                     circumstances=circumstances,
@@ -243,7 +244,7 @@ def _compile_with_side_files(call: _Call, unit: _Unit, entry: Entry) -> None:
     """
     with call.engine.objects.entry(object_key([], scope=os.path.abspath(unit.plain))):
         call.compile(unit, unit.plain)
-        unit.path = entry.new_path(unit.plain, below=call.below)
+        unit.path = entry.new_path(unit.plain, below=call.below)[0]
         os.replace(unit.plain, unit.path)
         unit.compiled = True
 
@@ -262,7 +263,9 @@ def _which(name: str, path: str | None) -> str | None:
     return shutil.which(name, path=path)
 
 
-def _note_reads(unit: _Unit, rule: str, command: list[str], source: Input, began: int) -> bool:
+def _note_reads(
+    call: _Call, unit: _Unit, rule: str, command: list[str], source: Input, began: int
+) -> bool:
     """Note what the compiler says that it has read; whether all of it was as it is now."""
     try:
         with open(rule, encoding="utf-8", errors="surrogateescape") as stream:
@@ -272,7 +275,7 @@ def _note_reads(unit: _Unit, rule: str, command: list[str], source: Input, began
     is_installed = installed()
     unit.absent, present = absent_of(shadows(names, command, is_installed), began)
     seen = [_seen(name, source, began) for name in names if not is_installed(name)]
-    unit.inputs = [*seen, *present]
+    unit.inputs = [*seen, *present, *call.depends]
     return bool(names) and all(known.stamp is not None for known in unit.inputs)
 
 

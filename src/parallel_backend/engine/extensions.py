@@ -288,6 +288,8 @@ class _Build:
         self.pivots += 1
         if self.pivots == 1:
             self.build_here([index])
+            for later in self.pending:
+                self.before[later] = attributes(self.extensions[later])
         else:
             _log.info("parallel-backend: this build_ext changes what the next extension sees:")
             _log.info("parallel-backend: one extension at a time from here (-v names the changes)")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -65,37 +66,42 @@ class Entry:
         self._descriptor = descriptor
         self._record = record
 
-    def reusable(self, circumstances: str) -> tuple[str, list[Input], list[str]] | None:
-        """The object that the command has made already, if it would make the same again; with it
-        the files that were read, and the paths where there was none.
-
-        `circumstances`: what else decides the result, as it was told to `keep`.
-        """
-        record = self._record
-        if record.get("circumstances") != circumstances:
-            return None
-        inputs = [Input(*values) for values in record["inputs"]]
-        if (
-            _stamp(record["object"]) != record["stamp"]
-            or any(map(has_changed, inputs))
-            or any(map(os.path.lexists, record["absent"]))
-        ):
-            return None
-        return record["object"], inputs, record["absent"]
-
-    def new_path(self, plain: str, *, below: str | None = None) -> str:
+    def new_path(
+        self, plain: str, circumstances: str | None = None, *, below: str | None = None
+    ) -> tuple[str, tuple[list[Input], list[str]] | None]:
         """A path for the object that setuptools would call `plain`; its folder is made, beside
         where `plain` would be, or in the folder `below`.
 
+        If the command has made an object already and would make the same again, it is there, as a
+        copy: a project may change an object that it was given. Then also the files that were read,
+        and the paths where there was none. `circumstances`: what else decides the result, as it was
+        told to `keep`; None: nothing can be taken again.
+
         The base name stays: the members of a static library are called by it.
         """
-        number = self._record.get("made", 0) + 1
-        self._save({"made": number})  # at once: nobody else takes the path, whatever happens to us
+        before = self._record
+        number = before.get("made", 0) + 1
+        self._save({**before, "made": number})  # at once: nobody else takes it, whatever happens
         folder, name = os.path.split(plain)
         folder = folder if below is None else below
         folder = os.path.join(folder, self._key if number == 1 else f"{self._key}-{number}")
         now_at(folder)
-        return os.path.join(folder, name)
+        path = os.path.join(folder, name)
+        inputs = [Input(*values) for values in before.get("inputs", ())]
+        absent = before.get("absent", [])
+        if (
+            circumstances is None
+            or before.get("circumstances") != circumstances
+            or any(map(has_changed, inputs))
+            or any(map(os.path.lexists, absent))
+        ):
+            return path, None
+        with contextlib.suppress(OSError):
+            shutil.copyfile(before["object"], path)
+            if _stamp(before["object"]) == before["stamp"]:
+                return path, (inputs, absent)
+            os.unlink(path)
+        return path, None
 
     def keep(
         self, path: str, *, circumstances: str, inputs: list[Input], absent: list[str]
