@@ -6,6 +6,7 @@ import nox
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 OLDEST, NEWEST = "==77.0.1", ""
+MEASURED = ["brotli==1.2.1", "cython==3.0.9", "pycryptodome==4.4.0", "django==5.0.3"]
 
 nox.options.sessions = ["lint", "tests"]
 nox.options.error_on_missing_interpreters = False
@@ -29,13 +30,19 @@ def lint(session: nox.Session) -> None:
     session.run("mypy")
 
 
-@nox.session(python=PYTHONS)
-@nox.parametrize("setuptools", [OLDEST, NEWEST], ids=["oldest", "newest"])
-def fidelity(session: nox.Session, setuptools: str) -> None:
-    """Real packages, byte for byte against a serial build; arguments go to bench/fidelity.py."""
-    session.install("-e", ".[test]")
-    session.install("--upgrade", f"setuptools{setuptools}")
+@nox.session(python=PYTHONS[1])
+def fidelity(session: nox.Session) -> None:
+    """Real packages, byte for byte against a serial build; arguments go to bench/fidelity.py.
+
+    The script makes its own environments, one for each pair of Python and setuptools.
+    """
     session.run("python", "bench/fidelity.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
+def bench(session: nox.Session) -> None:
+    """Real packages, timed beside plain setuptools; arguments go to bench/compare.py."""
+    session.run("python", "bench/compare.py", *(session.posargs or MEASURED))
 
 
 @nox.session(python=PYTHONS[1])

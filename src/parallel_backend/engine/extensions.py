@@ -209,7 +209,8 @@ class _Build:
             # Its class is the project's own, which catches it perhaps: let the real one rise.
             self.note_pivot(staff, index, ["nothing, but it fails in a way of its own"])
         elif built.error is not None:
-            self.note_error(index, unpack(built.error)[1], hurried=built.killed and beside)
+            hurried = built.missed or (built.killed and beside)
+            self.note_error(index, unpack(built.error)[1], hurried=hurried)
         elif built.left:
             self.note_pivot(staff, index, built.left)
         else:
@@ -231,7 +232,7 @@ class _Build:
         self.doubtful.pop(built.index, None)
 
     def note_error(self, index: int, error: BaseException, *, hurried: bool) -> None:
-        """`hurried`: something was killed, and it might not have been without the others."""
+        """`hurried`: without the others beside it, it might not have failed."""
         if index in self.certain and not hurried:
             self.doubtful.pop(index, None)
             self.fail(index, error)

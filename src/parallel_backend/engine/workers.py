@@ -47,15 +47,17 @@ class Built:
     """What became of one extension.
 
     `error`: an exception as `outcome.pack` gives it; `travels`: it is the same one there. `killed`:
-    a command was killed, as for want of memory. `left`: names of what it left changed in memory.
-    `carried`: attributes that the extension has now, pickled one by one. `inputs`: files that were
-    read, `absent`: paths where there was none to read.
+    a command was killed, as for want of memory. `missed`: perhaps it missed objects where setuptools
+    puts them; one that is built alone has them there. `left`: names of what it left changed in
+    memory. `carried`: attributes that the extension has now, pickled one by one. `inputs`: files
+    that were read, `absent`: paths where there was none to read.
     """
 
     index: int
     error: bytes | None = None
     travels: bool = True
     killed: bool = False
+    missed: bool = False
     left: list[str] = field(default_factory=list)
     carried: dict[str, bytes] = field(default_factory=dict)
     inputs: list[Input] = field(default_factory=list)
@@ -110,6 +112,7 @@ def _build(
         built.killed = was_killed(error)
         built.error = pack(False, error)
         built.travels = travels(error)
+        built.missed = bool(scope.objects) and not scope.publish and not scope.failures
     if carry:
         for name, value in vars(extension).items():
             if before.get(name) != mark(value) and (data := _pickled(value)):
