@@ -71,6 +71,7 @@ class _Call:
     scope: Scope
     below: str | None
     depends: list[Input]
+    environment: str
     cc_args: list[str]
     postargs: list[str]
     pp_opts: list[str]
@@ -115,7 +116,10 @@ def compile_sources(
     # Without a folder for them setuptools puts objects beside the sources; ours do not stay there.
     below = None if options["output_dir"] or compiler.output_dir else str(engine.private)
     depends = [look_at(os.fspath(path)) for path in options["depends"] or ()]
-    call = _Call(engine, compiler, scope, below, depends, cc_args, list(postargs), pp_opts)
+    environment = digest(repr(sorted(os.environ.items())).encode(errors="surrogateescape"))
+    call = _Call(
+        engine, compiler, scope, below, depends, environment, cc_args, list(postargs), pp_opts
+    )
     units = [_Unit(plain, *build[plain]) for plain in dict.fromkeys(objects) if plain in build]
     job = current_job()
     if job is not None:  # what the extension said so far comes before what its sources say
@@ -209,7 +213,8 @@ def _compile_or_take(call: _Call, unit: _Unit) -> None:
         if any(word.startswith(_SIDE_FILES) for word in command):
             _compile_with_side_files(call, unit, entry)
             return
-        circumstances = _circumstances(command)
+        tracked = call.engine.writes_rules(command)
+        circumstances = _circumstances(command, call.environment) if tracked else None
         unit.path, known = entry.new_path(unit.plain, circumstances, below=call.below)
         if known is not None:
             unit.inputs, unit.absent = known
@@ -218,13 +223,12 @@ def _compile_or_take(call: _Call, unit: _Unit) -> None:
         # Under another name until it is whole, so that nobody ever takes half an object for one.
         target = os.path.join(folder, f"tmp-{os.getpid()}-{name}")
         rule = f"{target}.d"
-        tracked = call.engine.writes_rules(command)
         began, source = time_of(folder), look_at(unit.source, content=False)
         try:
             call.compile(unit, target, *(("-MD", "-MF", rule) if tracked else ()))
             os.replace(target, unit.path)
             unit.compiled = True
-            if tracked and _note_reads(call, unit, rule, command, source, began):
+            if circumstances and _note_reads(call, unit, rule, command, source, began):
                 entry.keep(
                     unit.path,
                     circumstances=circumstances,
@@ -249,13 +253,13 @@ def _compile_with_side_files(call: _Call, unit: _Unit, entry: Entry) -> None:
         unit.compiled = True
 
 
-def _circumstances(command: list[str]) -> str:
+def _circumstances(command: list[str], environment: str) -> str:
     """What decides a command's result beside its words: the environment, and which file the
     compiler is (one of another version has another size or time)."""
     program = _which(command[0], os.environ.get("PATH"))
     status = os.stat(program) if program else None
     identity = (program, status.st_size, status.st_mtime_ns) if status else ()
-    return digest(repr((identity, sorted(os.environ.items()))).encode(errors="replace"))
+    return digest(repr((identity, environment)).encode())
 
 
 @functools.lru_cache(maxsize=64)

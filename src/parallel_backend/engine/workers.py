@@ -46,9 +46,9 @@ __all__ = ["Built", "ForkWorker", "ThreadWorker", "build_one", "scope_of"]
 class Built:
     """What became of one extension.
 
-    `error`: an exception as `outcome.pack` gives it; `travels`: it is the same one there. `killed`:
-    a command was killed, as for want of memory. `missed`: perhaps it missed objects where setuptools
-    puts them; one that is built alone has them there. `left`: names of what it left changed in
+    `error`: an exception as `outcome.pack` gives it; `travels`: it stays the same. `killed`:
+    a command was killed, as for want of memory. `missed`: perhaps objects were not where setuptools
+    puts them; for one that is built alone they are. `left`: names of what it left changed in
     memory. `carried`: attributes that the extension has now, pickled one by one. `inputs`: files
     that were read, `absent`: paths where there was none to read.
     """
