@@ -248,7 +248,10 @@ class Build:
     def assert_nothing_is_left(self) -> None:
         """No process, and nothing in the folder for temporary files."""
         eventually(lambda: not self.processes(), "its processes have ended", 10)
-        assert [path.name for path in self.temporary.iterdir()] == []
+        names = [path.name for path in self.temporary.iterdir()]
+        # A gcc that is ended in the very moment leaves a file of its own (ccXXXXXX.s).
+        left = [name for name in names if not name.startswith("cc")]
+        assert not left, left
 
 
 def _command_of(pid: int) -> str:
@@ -317,9 +320,8 @@ class Tokens:
 
     def assert_all_are_back(self) -> None:
         """Each byte is there once; they are taken out."""
-        assert self.free() == len(self._all)
-        if self._all:
-            assert sorted(os.read(self._fd, 100)) == sorted(self._all)
+        back = os.read(self._fd, 100) if self.free() else b""
+        assert sorted(back) == sorted(self._all), f"{back!r} came back, of {self._all!r}"
 
     def close(self) -> None:
         os.close(self._fd)

@@ -15,7 +15,7 @@ __all__ = ["Costs"]
 
 _INCLUDE = re.compile(rb'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"', re.MULTILINE)
 _GUARD = re.compile(
-    rb"\A(?:\s+|//[^\n]*|/\*.*?\*/)*"
+    rb"\A(?:\s|//[^\n]*+|/\*.*?\*/)*+"
     rb"#[ \t]*(?:pragma[ \t]+once|ifndef[ \t]+(\w+)\s+#[ \t]*define[ \t]+(\w+))",
     re.DOTALL,
 )

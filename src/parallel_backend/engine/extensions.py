@@ -21,6 +21,7 @@ import importlib
 import logging
 import os
 import pickle
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ from parallel_backend.engine.workers import (
 )
 from parallel_backend.errors import ParallelBackendError
 from parallel_backend.outcome import unpack
-from parallel_backend.process_state import fork_is_safe
+from parallel_backend.process_state import fork_is_safe, read_last_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,7 +143,6 @@ class _Build:
                 staff.close()
             self.build_again_what_was_overtaken()
         for built in self.built.values():
-            self.engine.tally.objects += built.compiled
             self.engine.tally.extensions += built.error is None
         if self.failed:
             raise joined([self.failed[index] for index in sorted(self.failed)])
@@ -200,11 +200,13 @@ class _Build:
         index = staff.at_work[worker]
         beside = len(staff.at_work) > 1
         if built is None:
-            status = staff.dismiss(worker)
+            ended = how_it_ended(staff.dismiss(worker))
+            print(read_last_words(self.engine.private, worker.pid), end="", file=sys.stderr)
             name = self.extensions[index].name
-            error = WorkerDied(f"the process that built extension {name!r} {how_it_ended(status)}")
+            error = WorkerDied(f"the process that built extension {name!r} {ended}")
             self.note_error(index, error, hurried=beside)
             return
+        self.engine.tally.objects += built.compiled
         if not built.travels:
             # Its class is the project's own, which catches it perhaps: let the real one rise.
             self.note_pivot(staff, index, ["nothing, but it fails in a way of its own"])
@@ -336,7 +338,8 @@ class _Build:
             extension = self.extensions[index]
             scope = scope_of(self.command, extension, slots=self.engine.slots, publish=True)
             error = build_one(self.engine, self.command, extension, scope)
+            self.engine.tally.objects += scope.compiled
             if error is None:
-                self.built[index] = Built(index, compiled=scope.compiled)
+                self.built[index] = Built(index)
             else:
                 self.fail(index, error)

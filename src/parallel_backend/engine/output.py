@@ -11,7 +11,6 @@ import contextlib
 import io
 import logging
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from parallel_backend.process_state import forget_group, note_group
+from parallel_backend.process_state import LastWords, forget_group, note_group
 
 __all__ = ["Cancelled", "Job", "capturing", "current_job", "one_group"]
 
@@ -45,7 +44,8 @@ def one_group() -> Iterator[None]:
         _groups = before
 
 
-_lock: dict[str, Any] = {}
+# What this process has opened for itself: forks open their own.
+_own: dict[str, Any] = {}
 
 
 class Cancelled(Exception):
@@ -60,7 +60,8 @@ def current_job() -> Job | None:
 class Job:
     """Text that a job has printed and that is not shown yet, and the processes that it runs.
 
-    `live`: show the text after each command that succeeds, and not only at the job's end.
+    `live`: show the text after each command that succeeds, and not only at the job's end; what is
+    not shown yet is found if the process dies.
     """
 
     def __init__(self, *, live: bool = False) -> None:
@@ -86,10 +87,12 @@ class Job:
         """Keep what went to standard output (1) or standard error (2)."""
         if data:
             self._pieces.append((stream, data))
+            if self.live:
+                _last_words().say(data)
 
     def show(self) -> None:
         """Write what is kept to the process' own streams, in one piece."""
-        pieces, self._pieces = self._pieces, []
+        pieces = self._take()
         if pieces:
             with _one_at_a_time():
                 for stream, data in pieces:
@@ -97,10 +100,15 @@ class Job:
 
     def text(self) -> str:
         """What is kept, as text, taken out."""
-        pieces, self._pieces = self._pieces, []
-        return b"".join(data for _, data in pieces).decode(errors="backslashreplace")
+        return b"".join(data for _, data in self._take()).decode(errors="backslashreplace")
 
-    def cancel(self, number: int = signal.SIGTERM) -> None:
+    def _take(self) -> list[tuple[int, bytes]]:
+        pieces, self._pieces = self._pieces, []
+        if pieces and self.live:
+            _last_words().shown()
+        return pieces
+
+    def cancel(self, number: int) -> None:
         """Tell the job's processes to end, and let it start no more."""
         with self._lock:
             self.cancelled = True
@@ -251,9 +259,16 @@ def capturing(private: Path) -> Iterator[None]:
         for handler, stream in moved:
             cast("Any", handler).stream = stream
         _streams.clear()
-        if "file" in _lock:
-            _lock["file"].close()
-        _lock.clear()
+        for _, opened in _own.values():
+            opened.close()
+        _own.clear()
+
+
+def _last_words() -> LastWords:
+    if _own.get("words", (0, None))[0] != os.getpid():
+        _own["words"] = (os.getpid(), LastWords(_JobProcess._private))
+    words: LastWords = _own["words"][1]
+    return words
 
 
 @contextlib.contextmanager
@@ -266,14 +281,14 @@ def _one_at_a_time() -> Iterator[None]:
         import fcntl
 
         # A descriptor that a fork has shared would share its lock, too.
-        if _lock.get("process") != os.getpid():
-            _lock["process"] = os.getpid()
-            _lock["file"] = (_JobProcess._private / "output.lock").open("wb")
-        fcntl.flock(_lock["file"], fcntl.LOCK_EX)
+        if _own.get("lock", (0, None))[0] != os.getpid():
+            _own["lock"] = (os.getpid(), (_JobProcess._private / "output.lock").open("wb"))
+        lock = _own["lock"][1]
+        fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            fcntl.flock(_lock["file"], fcntl.LOCK_UN)
+            fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 def _standard(stream: int) -> Any:

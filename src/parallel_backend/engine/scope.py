@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,7 +64,7 @@ class Scope:
         job = Job(live=live)
         self.jobs.add(job)
         if self.cancelled:
-            job.cancel()
+            job.cancel(signal.SIGTERM)
         try:
             with job.current():
                 yield job
@@ -71,11 +72,11 @@ class Scope:
             job.close()
             self.jobs.discard(job)
 
-    def cancel(self) -> None:
-        """End all that runs for this scope."""
+    def cancel(self, number: int) -> None:
+        """End all that runs for this scope, by a signal."""
         self.cancelled = True
         for job in list(self.jobs):
-            job.cancel()
+            job.cancel(number)
 
     def place(self, plain: str, path: str) -> None:
         """Note that the object which setuptools would call `plain` is at `path`."""

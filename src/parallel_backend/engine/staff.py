@@ -119,13 +119,14 @@ class Staff:
 
     def kill(self, workers: Iterable[Worker]) -> list[int]:
         """End workers and all that they run; the extensions that they were at."""
-        indexes = []
-        for worker in list(workers):
-            indexes.append(self.at_work.pop(worker))
+        ended = list(workers)
+        indexes = [self.at_work.pop(worker) for worker in ended]
+        for worker in ended:
             self._selector.unregister(worker.connection)
-            try:
-                worker.kill()
-            finally:
+        try:
+            self._kind.kill(ended)  # type: ignore[arg-type]
+        finally:
+            for worker in ended:
                 self._take_back(worker)
         return indexes
 

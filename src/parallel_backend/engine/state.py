@@ -19,9 +19,6 @@ __all__ = ["attributes", "changed", "mark", "snapshot"]
 # distutils notes here what it linked last. Nobody has reason to read the note of another extension.
 _HARMLESS = "_built_objects"
 
-# Python keeps its own notes among a module's names.
-_OWN_NOTES = {"__warningregistry__", "__builtins__"}
-
 _DEEPEST = 4
 
 # What is told apart by being another one.
@@ -157,7 +154,7 @@ def _of_project(command: Any, extension: Any, compilers: list[Any]) -> Snapshot:
         for other in others
     }
     for kind in {base for compiler in compilers for base in type(compiler).__mro__}:
-        places[kind.__qualname__] = {name: _Same(value) for name, value in vars(kind).items()}
+        places[kind.__qualname__] = {n: _Same(v) for n, v in vars(kind).items() if not _is_note(n)}
     namespaces: dict[str, dict[str, Any]] = {}
     for base in type(command).__mro__:
         if not is_known(base):
@@ -170,5 +167,10 @@ def _of_project(command: Any, extension: Any, compilers: list[Any]) -> Snapshot:
         if (getattr(module, "__file__", None) or "").startswith(here):
             namespaces[name] = vars(module)
     for place, names in namespaces.items():
-        places[place] = {n: mark(v) for n, v in names.items() if n not in _OWN_NOTES}
+        places[place] = {n: mark(v) for n, v in names.items() if not _is_note(n)}
     return places
+
+
+def _is_note(name: str) -> bool:
+    """Whether Python keeps a note by this name, such as ``__warningregistry__``."""
+    return name.startswith("__") and name.endswith("__")

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -35,9 +36,12 @@ from parallel_backend.process_state import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from parallel_backend.engine import Engine
+
+# Seconds that commands get to end when they are told to, before they are killed.
+_PATIENCE = 1.0
 
 __all__ = ["Built", "ForkWorker", "ThreadWorker", "build_one", "scope_of"]
 
@@ -88,11 +92,12 @@ def _serve(
     """
     slots = WorkerSlots(connection)
     # A worker that has left something behind ends, so this stays what every extension begins from.
-    begin = snapshot(command)
+    begin = snapshot(command) if isolated else {}
     with contextlib.suppress(EOFError, OSError):  # the hook's process has died
         while (message := slots.receive())[0] != "end":
             _, index, alone = message
             mine = command if isolated else _apart(command)
+            begin = begin if isolated else snapshot(mine)
             extension = command.extensions[index]
             scopes[:] = [scope_of(mine, extension, slots=slots, publish=alone)]
             built = _build(engine, mine, extension, scopes[0], Built(index), carry=isolated)
@@ -172,15 +177,15 @@ class ForkWorker:
         self.connection, there = _connections()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        self._pid = os.fork()
-        if self._pid == 0:
+        self.pid = os.fork()
+        if self.pid == 0:
             for connection in (self.connection, *others):
                 connection.close()
             self._be_the_worker(there, command)
         there.close()
         with contextlib.suppress(OSError):  # it may have done so itself, and be gone
-            os.setpgid(self._pid, self._pid)
-        note_group(engine.private, self._pid)
+            os.setpgid(self.pid, self.pid)
+        note_group(engine.private, self.pid)
 
     def _be_the_worker(self, connection: Connection, command: Any) -> NoReturn:
         try:
@@ -199,21 +204,23 @@ class ForkWorker:
         """Let it end by itself, having nothing to do; its exit status, negative for a signal."""
         with contextlib.suppress(OSError):  # it has ended
             self.connection.send(("end",))
-        return self._reap()
-
-    def _reap(self) -> int:
-        status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         self.connection.close()
-        forget_group(self._engine.private, self._pid)
+        forget_group(self._engine.private, self.pid)
         if status != 0:
-            end_groups(self._engine.private, owner=self._pid)
+            end_groups(self._engine.private, owners={self.pid})
         return status
 
-    def kill(self) -> None:
-        """End it and all that it runs, now."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._pid, signal.SIGKILL)
-        self._reap()
+    @staticmethod
+    def kill(workers: Sequence[ForkWorker]) -> None:
+        """End workers and all that they run, now."""
+        for worker in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
+        if workers:
+            end_groups(workers[0]._engine.private, owners={worker.pid for worker in workers})
+        for worker in workers:
+            worker.end()
 
 
 class ThreadWorker:
@@ -221,6 +228,7 @@ class ThreadWorker:
 
     def __init__(self, engine: Engine, command: Any, _others: list[Connection]) -> None:
         self.connection, there = _connections()
+        self.pid = os.getpid()
         self._scopes: list[Scope] = []
         self._thread = threading.Thread(target=self._run, args=(there, engine, command))
         self._thread.start()
@@ -237,8 +245,17 @@ class ThreadWorker:
         self.connection.close()
         return 0
 
-    def kill(self) -> None:
-        """End what it runs, and let it start no more."""
-        for scope in self._scopes:
-            scope.cancel()
-        self.end()
+    @staticmethod
+    def kill(workers: Sequence[ThreadWorker]) -> None:
+        """End what workers run, and let them start no more."""
+        for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+            until = time.monotonic() + _PATIENCE
+            for worker in workers:
+                for scope in worker._scopes:
+                    scope.cancel(number)
+                with contextlib.suppress(OSError):
+                    worker.connection.send(("end",))
+            for worker in workers:
+                worker._thread.join(max(0.0, until - time.monotonic()))
+        for worker in workers:
+            worker.end()

@@ -27,8 +27,10 @@ from parallel_backend.process_state.groups import (
     note_group,
 )
 from parallel_backend.process_state.hook import Terminated, begin_fork, end_fork
+from parallel_backend.process_state.last_words import LastWords, read_last_words
 
 __all__ = [
+    "LastWords",
     "Terminated",
     "begin_fork",
     "end_fork",
@@ -36,6 +38,7 @@ __all__ = [
     "forget_group",
     "fork_is_safe",
     "note_group",
+    "read_last_words",
     "run_hook",
 ]
 

@@ -16,7 +16,8 @@ from typing import Any
 from parallel_backend.errors import HookProcessError
 from parallel_backend.outcome import unpack
 from parallel_backend.process_state.groups import end_groups
-from parallel_backend.process_state.hook import Terminated, be_the_hook
+from parallel_backend.process_state.hook import Interrupt, Terminated, be_the_hook
+from parallel_backend.process_state.last_words import read_last_words
 from parallel_backend.process_state.relay import Relay, flush, is_inherited
 
 __all__ = ["run_in_fork"]
@@ -48,8 +49,9 @@ def run_in_fork(function: Callable[[Path], Any], private: Path, received: list[i
             os.kill(pid, told)
             ended = False
             try:
-                ended = _attend(pid, result_in, relays, data, patience=_PATIENCE)
-            finally:  # also at a second Ctrl-C
+                with _patient():
+                    ended = _attend(pid, result_in, relays, data, patience=_PATIENCE)
+            finally:  # also at another Ctrl-C
                 if not ended:
                     os.kill(pid, signal.SIGKILL)
             raise
@@ -60,6 +62,8 @@ def run_in_fork(function: Callable[[Path], Any], private: Path, received: list[i
             os.close(result_in)
             for relay in relays:
                 relay.close()
+    if not data:
+        print(read_last_words(private), end="", file=sys.stderr)
     return _unpack(bytes(data), status, received)
 
 
@@ -92,6 +96,20 @@ def _signals_for_fork(received: list[int]) -> Iterator[Callable[[int], None]]:
     finally:
         for number, before in mine.items():
             signal.signal(number, before)
+
+
+@contextlib.contextmanager
+def _patient() -> Iterator[None]:
+    """A second Ctrl-C that follows soon does not break off the hook's cleaning up."""
+    before = signal.getsignal(signal.SIGINT)
+    mine = threading.current_thread() is threading.main_thread()
+    if mine and before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, Interrupt(handled=True))
+    try:
+        yield
+    finally:
+        if mine:
+            signal.signal(signal.SIGINT, before)
 
 
 def _attend(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Container
 from pathlib import Path
 
 __all__ = ["close_record", "end_groups", "forget_group", "make_record", "note_group"]
@@ -38,13 +39,15 @@ def forget_group(private: Path, group: int) -> None:
     os.write(_open[private], b"-%d\n" % group)
 
 
-def end_groups(private: Path, *, owner: int | None = None) -> None:
-    """End the process groups that a dead process has left (default: all that are on record).
+def end_groups(private: Path, *, owners: Container[int] | None = None) -> None:
+    """End the process groups that dead processes have left (default: all that are on record).
 
     They get a second: the compiler's driver then removes its temporary files.
     """
     groups = {
-        group: process for group, process in _on_record(private).items() if owner in (None, process)
+        group: process
+        for group, process in _on_record(private).items()
+        if owners is None or process in owners
     }
     until = time.monotonic() + 1
     for group in groups:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from parallel_backend.outcome import pack
 from parallel_backend.process_state.relay import Relay, flush
 
-__all__ = ["Terminated", "be_the_hook", "begin_fork", "end_fork"]
+__all__ = ["Interrupt", "Terminated", "be_the_hook", "begin_fork", "end_fork"]
 
 
 class Terminated(BaseException):
@@ -64,7 +64,7 @@ def _begin_hook(relays: list[Relay]) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _raise_terminated)
     if interrupt is signal.default_int_handler:
-        interrupt = _Interrupt()
+        interrupt = Interrupt()
     signal.signal(signal.SIGINT, interrupt)
     for relay in relays:
         relay.be_the_stream()
@@ -75,21 +75,22 @@ def _raise_terminated(number: int, _frame: FrameType | None) -> NoReturn:
     raise Terminated(number)
 
 
-class _Interrupt:
-    """Handles SIGINT: `KeyboardInterrupt`, once a second.
+class Interrupt:
+    """Handles SIGINT: `KeyboardInterrupt`, once in a while.
 
-    Ctrl-C reaches the whole group of the terminal, and the caller hands it on too: the second one
-    must not break off the cleaning up after the first.
+    Ctrl-C reaches the whole group of the terminal, and the caller hands it on, too: what follows
+    soon must not break off the cleaning up after the first. `handled`: the first is past.
     """
 
-    def __init__(self) -> None:
-        self.last = -1.0
+    _WHILE = 3.0
+
+    def __init__(self, *, handled: bool = False) -> None:
+        self._last = time.monotonic() if handled else float("-inf")
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
-        first = now - self.last > 1.0 or self.last < 0
-        self.last = now
-        if first:
+        if now - self._last > self._WHILE:
+            self._last = now
             raise KeyboardInterrupt
 
 

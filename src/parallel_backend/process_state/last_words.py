@@ -1,0 +1,40 @@
+"""What a process has said, and has not shown yet, kept where it is found if the process dies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["LastWords", "read_last_words"]
+
+
+class LastWords:
+    """A file in a hook's private folder that holds what this process still has to show."""
+
+    def __init__(self, private: Path) -> None:
+        self.process = os.getpid()
+        path = _path(private, self.process)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def say(self, data: bytes) -> None:
+        """Keep some more."""
+        os.write(self._descriptor, data)
+
+    def shown(self) -> None:
+        """All that was kept is shown."""
+        os.ftruncate(self._descriptor, 0)
+
+    def close(self) -> None:
+        """This process has nothing more to say."""
+        os.close(self._descriptor)
+
+
+def read_last_words(private: Path, process: int | None = None) -> str:
+    """What a process that has died had still to show (default: any process of the hook)."""
+    pattern = _path(private, "*" if process is None else process).name
+    texts = [path.read_text(errors="backslashreplace") for path in sorted(private.glob(pattern))]
+    return "".join(texts)
+
+
+def _path(private: Path, process: int | str) -> Path:
+    return private / f"last-words-{process}"

@@ -1,0 +1,5 @@
+#include "module.h"
+
+int renamed(void);
+
+MODULE(first, renamed())

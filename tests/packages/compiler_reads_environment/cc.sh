@@ -1,0 +1,2 @@
+#!/bin/sh
+exec gcc $WRAPPER_FLAGS "$@"

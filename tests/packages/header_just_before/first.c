@@ -1,0 +1,5 @@
+#include "module.h"
+
+#include "first_config.h"
+
+MODULE(first, NUMBER)

@@ -1,0 +1,5 @@
+#include "module.h"
+
+#include "second_config.h"
+
+MODULE(second, NUMBER)

@@ -1,0 +1,5 @@
+#include "module.h"
+
+#include "third_config.h"
+
+MODULE(third, NUMBER)

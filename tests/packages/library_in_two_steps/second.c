@@ -1,0 +1,6 @@
+#include "module.h"
+
+int one(void);
+int two(void);
+
+MODULE(second, one() + two())

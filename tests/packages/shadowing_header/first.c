@@ -1,0 +1,5 @@
+#include "module.h"
+
+#include "config.h"
+
+MODULE(first, NUMBER)

@@ -1,0 +1,280 @@
+"""Objects: names made from commands, each path given once, and taken again only if equal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parallel_backend.engine.inputs import look_at
+from parallel_backend.engine.objects import Entry, Objects, object_key
+from scripts import run_script
+
+COMMAND = ["cc", "-O2", "-DA=1", "-Iinclude", "-c", "a.c", "-o", ""]
+
+
+@pytest.fixture(autouse=True)
+def _in_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> Objects:
+    (tmp_path / "private").mkdir()
+    return Objects(tmp_path / "private")
+
+
+# --- names
+
+
+@pytest.mark.parametrize("position", range(len(COMMAND)))
+def test_a_command_that_differs_in_one_word_has_another_key(position: int) -> None:
+    other = list(COMMAND)
+    other[position] += "x"
+    assert object_key(other) != object_key(COMMAND)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        [*COMMAND, ""],
+        COMMAND[:-1],
+        COMMAND[::-1],
+        ["cc -O2", *COMMAND[2:]],
+        ["cc", "-O2-DA=1", *COMMAND[3:]],
+    ],
+    ids=["longer", "shorter", "order", "joined by a space", "joined"],
+)
+def test_where_words_begin_and_end_counts(other: list[str]) -> None:
+    assert object_key(other) != object_key(COMMAND)
+
+
+def test_equal_commands_have_one_key() -> None:
+    assert object_key(COMMAND) == object_key(tuple(COMMAND))
+    assert len(object_key(COMMAND)) == 20
+
+
+def test_the_scope_and_the_folder_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {object_key(COMMAND), object_key(COMMAND, scope="a"), object_key(COMMAND, scope="b")}
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    keys |= {object_key(COMMAND), object_key(COMMAND, scope="a")}
+    assert len(keys) == 5
+
+
+def test_the_prefix_of_an_isolated_environment_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = set()
+    for prefix in ("/tmp/env-1", "/tmp/env-2"):
+        monkeypatch.setattr(sys, "prefix", prefix)
+        keys.add(object_key([*COMMAND, f"-I{prefix}/include"]))
+    assert len(keys) == 1
+
+
+def test_the_prefix_of_an_interpreter_of_its_own_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = set()
+    for prefix in ("/opt/1", "/opt/2"):
+        monkeypatch.setattr(sys, "prefix", prefix)
+        monkeypatch.setattr(sys, "base_prefix", prefix)
+        keys.add(object_key([*COMMAND, f"-I{prefix}/include"]))
+    assert len(keys) == 2
+
+
+def test_words_that_are_no_text_have_a_key() -> None:
+    assert object_key([os.fsdecode(b"caf\xe9.c")]) != object_key(["café.c"])
+
+
+# --- paths
+
+
+def test_a_path_keeps_its_base_name_in_a_folder_of_its_own(objects: Objects) -> None:
+    with objects.entry("key") as entry:
+        path, known = entry.new_path("build/temp/src/a.o")
+        other = entry.new_path("build/temp/src/a.o")[0]
+        below = entry.new_path("src/a.o", below="private")[0]
+    assert known is None
+    assert Path(path).name == Path(other).name == Path(below).name == "a.o"
+    assert Path(path).parent.parent == Path("build/temp/src")
+    assert Path(below).parent.parent == Path("private")
+    assert len({path, other, below}) == 3
+    assert all(Path(each).parent.is_dir() for each in (path, other, below))
+
+
+def made(entry: Entry, content: str, **facts: Any) -> str:
+    """An object, kept with these facts."""
+    path, known = entry.new_path("build/a.o", "same")
+    assert known is None
+    Path(path).write_text(content)
+    entry.keep(path, **{"circumstances": "same", "inputs": [], "absent": [], **facts})
+    return path
+
+
+def test_what_was_made_is_taken_again_as_a_copy(objects: Objects, tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("source")
+    read = [look_at("a.c")]
+    with objects.entry("key") as entry:
+        first = made(entry, "object", inputs=read, absent=["a.h"])
+    paths = {first}
+    for _ in range(3):
+        # Another one in this process, and as another process reads it.
+        with Objects(tmp_path / "private").entry("key") as entry:
+            path, known = entry.new_path("build/a.o", "same")
+        assert known == (read, ["a.h"])
+        assert Path(path).read_text() == "object"
+        paths.add(path)
+        # Whoever changes a copy changes no other.
+        Path(path).write_text("changed by a project")
+        assert Path(first).read_text() == "object"
+    assert len(paths) == 4
+
+
+def test_another_command_s_object_is_not_taken(objects: Objects) -> None:
+    with objects.entry("key") as entry:
+        made(entry, "object")
+    with objects.entry("other") as entry:
+        assert entry.new_path("build/a.o", "same")[1] is None
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "input": lambda _: Path("a.c").write_text("other source"),
+    "input gone": lambda _: Path("a.c").unlink(),
+    "input appears": lambda _: Path("missing.h").touch(),
+    "shadow appears": lambda _: Path("late.h").symlink_to("nowhere"),
+    "folder appears": lambda _: Path("late").mkdir(),
+    "object written to": lambda made: made.write_text("longer object"),
+    "object gone": lambda made: made.unlink(),
+    "object's time": lambda made: os.utime(made, ns=(1, 1)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_nothing_is_taken_again_if_anything_changed(
+    change: str, objects: Objects, tmp_path: Path
+) -> None:
+    (tmp_path / "a.c").write_text("source")
+    read = [look_at("a.c"), look_at("missing.h")]
+    with objects.entry("key") as entry:
+        first = Path(made(entry, "object", inputs=read, absent=["late.h", "late"]))
+    with objects.entry("key") as entry:
+        assert entry.new_path("build/a.o", "same")[1] is not None
+    CHANGES[change](first)
+    with objects.entry("key") as entry:
+        path, known = entry.new_path("build/a.o", "same")
+    assert known is None
+    assert not Path(path).exists()
+    assert Path(path) != first
+
+
+@pytest.mark.parametrize("circumstances", ["other", "", None])
+def test_nothing_is_taken_again_in_other_circumstances(
+    circumstances: str | None, objects: Objects
+) -> None:
+    with objects.entry("key") as entry:
+        made(entry, "object")
+        assert entry.new_path("build/a.o", circumstances)[1] is None
+
+
+def test_nothing_is_taken_again_that_may_have_read_something_else(
+    objects: Objects, tmp_path: Path
+) -> None:
+    (tmp_path / "a.c").write_text("source")
+    with objects.entry("key") as entry:
+        made(entry, "object", inputs=[look_at("a.c")._replace(stamp=None)])
+        assert entry.new_path("build/a.o", "same")[1] is None
+
+
+def test_what_was_made_but_not_kept_is_not_taken(objects: Objects) -> None:
+    with objects.entry("key") as entry:
+        path = entry.new_path("build/a.o", "same")[0]
+        Path(path).write_text("half an object")
+    with objects.entry("key") as entry:
+        assert entry.new_path("build/a.o", "same")[1] is None
+
+
+def test_a_hard_link_to_an_object_is_no_change(objects: Objects) -> None:
+    with objects.entry("key") as entry:
+        path = made(entry, "object")
+    os.link(path, "build/published.o")
+    with objects.entry("key") as entry:
+        assert entry.new_path("build/a.o", "same")[1] is not None
+
+
+def test_threads_never_get_one_path(objects: Objects) -> None:
+    paths: list[str] = []
+    inside: list[int] = []
+
+    def take() -> None:
+        for _ in range(25):
+            with objects.entry("key") as entry:
+                inside.append(1)
+                assert len(inside) == 1
+                paths.append(entry.new_path("build/a.o")[0])
+                inside.pop()
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(paths)) == len(paths) == 100
+
+
+TAKE_PATHS = """
+import json, os, sys
+from pathlib import Path
+from parallel_backend.engine.objects import Objects
+
+objects = Objects(Path("private"))
+start, there = os.pipe()
+children = []
+for number in range(4):
+    if (child := os.fork()) == 0:
+        os.close(there)
+        os.read(start, 1)  # the end of the pipe: all begin at once
+        paths = []
+        for _ in range(25):
+            with objects.entry("key") as entry:
+                paths.append(entry.new_path("build/a.o")[0])
+        Path(f"paths-{number}").write_text(json.dumps(paths))
+        os._exit(0)
+    children.append(child)
+os.close(there)
+sys.exit(max(os.waitpid(child, 0)[1] for child in children))
+"""
+
+
+def test_processes_never_get_one_path(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    done = run_script(TAKE_PATHS, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    texts = [(tmp_path / f"paths-{number}").read_text() for number in range(4)]
+    paths = [path for text in texts for path in json.loads(text)]
+    assert len(set(paths)) == len(paths) == 100
+
+
+DIE = """
+import os
+from pathlib import Path
+from parallel_backend.engine.objects import Objects
+
+with Objects(Path("private")).entry("key") as entry:
+    print(entry.new_path("build/a.o")[0], flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_process_that_is_killed_keeps_neither_the_lock_nor_leaves_its_path_to_another(
+    objects: Objects, tmp_path: Path
+) -> None:
+    done: subprocess.CompletedProcess[str] = run_script(DIE, cwd=tmp_path)
+    assert done.returncode == -9
+    with objects.entry("key") as entry:
+        assert entry.new_path("build/a.o")[0] != done.stdout.strip()
