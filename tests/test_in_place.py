@@ -11,7 +11,6 @@ from harness import wheel_bytes_equal
 from projects import TINY_C, make_project
 from scripts import run_script
 
-
 THREADED = """
 import threading
 end = threading.Event()
@@ -27,7 +26,6 @@ finally:
 IN_PLACE = (
     """
 import json, os, sys
-import hook_process
 from parallel_backend.process_state import fork_is_safe, run_hook
 
 def state():

@@ -20,6 +20,7 @@ from parallel_backend.engine.inputs import (
     digest,
     installed,
     look_at,
+    now_at,
     read_rule,
     shadows,
     time_of,
@@ -76,10 +77,13 @@ class _Call:
     postargs: list[str]
     pp_opts: list[str]
 
+    def include_dirs(self) -> list[str]:
+        """The folders that are searched for headers."""
+        return [option[2:] for option in self.pp_opts if option.startswith("-I")]
+
     def cost_of(self, unit: _Unit) -> int:
         """What a source may cost to compile."""
-        folders = [option[2:] for option in self.pp_opts if option.startswith("-I")]
-        return self.engine.costs.of_source(unit.source, folders)
+        return self.engine.costs.of_source(unit.source, self.include_dirs())
 
     def may_fork(self) -> bool:
         """Whether sources may be compiled in forks."""
@@ -146,12 +150,13 @@ def _build(call: _Call, units: list[_Unit]) -> None:
     else:
         attempt = functools.partial(_attempt, call, _compile_as_told)
         if len(units) > 1 and call.may_fork():
+            began = now_at(os.path.dirname(units[0].plain) or ".")
             apart = functools.partial(_attempt_apart, call)
             start_apart = functools.partial(
                 crew.Fork[_Unit], call.engine.private, apart, _note_apart
             )
             crew.run(units, start_apart, slots=call.scope.slots, keep_going=keep_going)
-            units = _to_do_here(units)
+            units = _to_do_here(call, units, began)
     for unit in units:
         if not attempt(unit) and not keep_going:
             break
@@ -309,9 +314,16 @@ def _note_apart(unit: _Unit, result: tuple[Any, ...] | None) -> bool:
     return unit.settled
 
 
-def _to_do_here(units: list[_Unit]) -> list[_Unit]:
+def _to_do_here(call: _Call, units: list[_Unit], began: int) -> list[_Unit]:
     """What is not certain to be as a serial build would have made it: all sources from the first
-    on that failed, or that changed what the next one sees."""
+    on that failed, or that changed what the next one sees; all, if a file was written that they
+    could read."""
+    folders = {os.path.dirname(unit.source) or "." for unit in units} | set(call.include_dirs())
+    is_installed = installed()
+    for folder in folders:
+        if not is_installed(os.path.join(folder, "")) and os.path.isdir(folder):
+            if any(e.is_file() and e.stat().st_ctime_ns >= began for e in os.scandir(folder)):
+                return units
     first = next((i for i, unit in enumerate(units) if not unit.settled), len(units))
     return units[first:]
 

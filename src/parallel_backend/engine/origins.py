@@ -6,7 +6,7 @@ from typing import Any
 
 __all__ = ["is_distutils", "is_general", "is_known", "is_stock"]
 
-_KNOWN = ("setuptools", "distutils", "_distutils_hack", "Cython", "parallel_backend", "builtins")
+_KNOWN = ("setuptools", "distutils", "_distutils_hack", "Cython", "parallel_backend")
 
 
 def is_distutils(function: Any) -> bool:

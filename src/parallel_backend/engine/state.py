@@ -19,7 +19,7 @@ __all__ = ["attributes", "changed", "mark", "snapshot"]
 # distutils notes here what it linked last. Nobody has reason to read the note of another extension.
 _HARMLESS = "_built_objects"
 
-_DEEPEST = 4
+_DEEPEST = 6
 
 # What is told apart by being another one.
 _WHOLE = (type, ModuleType, BuiltinFunctionType, MethodType)
@@ -88,37 +88,45 @@ class _Same:
         return isinstance(other, _Same) and other.thing is self.thing
 
 
-def mark(value: Any, depth: int = 0) -> object:  # noqa: PLR0911 - one a kind of value
+def mark(value: Any, depth: int = 0) -> object:
     """Something that is equal as long as what can be seen of the value is."""
     if value is None or type(value) in (str, bool, int):
         return value
     with contextlib.suppress(ValueError):  # which says that it is more than plain data
         return marshal.dumps(value, 2)  # version 2: without references, whose count is no content
-    if depth == _DEEPEST or isinstance(value, _WHOLE) or is_known(type(value)):
-        return _Same(value)
     if isinstance(value, (list, tuple, dict)):
         return _mark_container(value, depth + 1)
+    if isinstance(value, _WHOLE) or is_known(type(value)):
+        return _Same(value)
+    if depth >= _DEEPEST:
+        return _Same(value) if hasattr(value, "__dict__") else type(value)
     if isinstance(value, FunctionType):
         cells = [mark(cell.cell_contents, depth + 1) for cell in _filled(value.__closure__)]
         return [_Same(value), cells, mark(vars(value), depth + 1)]
-    if isinstance(value, GeneratorType):
-        return [_Same(value), value.gi_frame.f_lasti if value.gi_frame else None]
     return _mark_object(value, depth + 1)
 
 
 def _mark_container(value: Any, depth: int) -> list[object]:
     items = list(value.values()) if isinstance(value, dict) else value
     keys = list(value) if isinstance(value, dict) else []
+    if depth > _DEEPEST:
+        return [type(value), len(items)]
     if items and is_known(type(items[0])):  # such as all extensions: enough that they are they
         return [type(value), *keys, *map(id, items)]
     return [type(value), *(mark(item, depth) for item in (*keys, *items))]
 
 
-def _mark_object(value: Any, depth: int) -> list[object]:
-    if hasattr(value, "__dict__"):
+def _mark_object(value: Any, depth: int) -> object:
+    if isinstance(value, GeneratorType):
+        frame = value.gi_frame
+        return [_Same(value), frame and [frame.f_lasti, mark(frame.f_locals, depth)]]
+    if hasattr(value, "__next__"):
+        with contextlib.suppress(Exception):  # which iterators tell how far they are, differs
+            return [_Same(value), mark(value.__reduce__()[1:], depth)]
+    if type(vars(value) if hasattr(value, "__dict__") else None) is dict:
         return [type(value), mark(vars(value), depth)]
-    # An iterator such as itertools.count() tells how far it is by its repr.
-    return [_Same(value), repr(value)[:1000]]
+    # What has no attributes tells by its repr what it is, such as list[int] or itertools.count(3).
+    return [type(value), repr(value)[:1000]]
 
 
 def _filled(closure: Any) -> list[Any]:
@@ -157,7 +165,7 @@ def _of_project(command: Any, extension: Any, compilers: list[Any]) -> Snapshot:
         places[kind.__qualname__] = {n: _Same(v) for n, v in vars(kind).items() if not _is_note(n)}
     namespaces: dict[str, dict[str, Any]] = {}
     for base in type(command).__mro__:
-        if not is_known(base):
+        if base is not object and not is_known(base):
             namespaces[base.__qualname__] = dict(vars(base))
             for value in vars(base).values():
                 if isinstance(value, FunctionType):

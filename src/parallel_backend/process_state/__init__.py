@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from parallel_backend.errors import HookProcessError
 from parallel_backend.process_state.groups import (
     close_record,
     end_groups,
@@ -73,9 +74,15 @@ def run_hook(function: Callable[[Path], T]) -> T:
     `HookProcessError` says that the process of the hook died. Where a signal ended the hook
     (SIGTERM, SIGHUP), the same signal then ends this process, as it would have without us.
     """
-    private = Path(tempfile.mkdtemp(prefix="parallel-backend-"))
     received: list[int] = []
-    make_record(private)
+    try:
+        private = Path(tempfile.mkdtemp(prefix="parallel-backend-"))
+        make_record(private)
+    except OSError as error:
+        raise HookProcessError(
+            f"no private folder can be made for the build in {tempfile.gettempdir()}: "
+            f"{error.strerror}; make room there, or name another one (TMPDIR)"
+        ) from error
     try:
         if fork_is_safe():
             from parallel_backend.process_state.caller import run_in_fork

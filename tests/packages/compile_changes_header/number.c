@@ -1,0 +1,3 @@
+#include "generated.h"
+
+int number(void) { return NUMBER; }
