@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import sys
 import traceback
@@ -28,20 +29,27 @@ def pack(succeeded: bool, value: Any) -> bytes:
 
     What does not pickle, or does not come back, becomes a `HookProcessError` that tells it.
     """
-    text = "" if succeeded else "".join(traceback.format_exception(value))
+    told, text, notes = "", "", []
+    if not succeeded:
+        kind = type(value)
+        told = f"{kind.__module__}.{kind.__qualname__}: {_text(value)}"
+        notes = [str(note) for note in getattr(value, "__notes__", ())]
+        with contextlib.suppress(Exception):  # a class whose __str__ fails
+            text = "".join(traceback.format_exception(value))
     try:
-        data = pickle.dumps((succeeded, value, text))
+        data = pickle.dumps(value)
         pickle.loads(data)
-    except BaseException as error:
-        if succeeded:
-            stand_in = HookProcessError(f"the result cannot be sent back: {error}")
-        else:
-            kind = type(value)
-            stand_in = HookProcessError(f"{kind.__module__}.{kind.__qualname__}: {value}")
-            for note in getattr(value, "__notes__", ()):
-                stand_in.add_note(str(note))
-        return pickle.dumps((False, stand_in, text))
-    return data
+    except Exception as error:  # whatever a class's own __reduce__ or __init__ raises
+        data = b""
+        told = told or f"the result cannot be sent back: {error}"
+    return pickle.dumps((succeeded, data, told, notes, text))
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # a class whose __str__ fails
+        return "(it has no text)"
 
 
 def travels(error: BaseException) -> bool:
@@ -54,9 +62,14 @@ def travels(error: BaseException) -> bool:
 
 def unpack(data: bytes) -> tuple[bool, Any]:
     """What `pack` was given; an exception has the fork's traceback as its cause."""
+    succeeded, value_data, told, notes, text = pickle.loads(data)
     modules = set(sys.modules)
     try:
-        succeeded, value, text = pickle.loads(data)
+        value = pickle.loads(value_data)
+    except Exception:  # a class that only the fork can find, or none at all
+        succeeded, value = False, HookProcessError(told)
+        for note in notes:
+            value.add_note(note)
     finally:
         # Finding an exception's class may import modules, which this process did not have.
         for name in set(sys.modules) - modules:

@@ -320,10 +320,10 @@ def _to_do_here(call: _Call, units: list[_Unit], began: int) -> list[_Unit]:
     could read."""
     folders = {os.path.dirname(unit.source) or "." for unit in units} | set(call.include_dirs())
     is_installed = installed()
-    for folder in folders:
-        if not is_installed(os.path.join(folder, "")) and os.path.isdir(folder):
-            if any(e.is_file() and e.stat().st_ctime_ns >= began for e in os.scandir(folder)):
-                return units
+    own = (f for f in folders if os.path.isdir(f) and not is_installed(os.path.join(f, "")))
+    files = (entry for folder in own for entry in os.scandir(folder) if entry.is_file())
+    if any(file.stat().st_ctime_ns >= began for file in files):
+        return units
     first = next((i for i, unit in enumerate(units) if not unit.settled), len(units))
     return units[first:]
 

@@ -18,7 +18,7 @@ def put_back() -> Iterator[None]:
 
     environ, folder, umask = dict(os.environ), os.getcwd(), os.umask(0)
     os.umask(umask)
-    argv, argv_items, path = sys.argv, list(sys.argv), list(sys.path)
+    argv, argv_items, path, path_items = sys.argv, list(sys.argv), sys.path, list(sys.path)
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     try:
@@ -27,7 +27,8 @@ def put_back() -> Iterator[None]:
         root.handlers[:], root.level = handlers, level
         sys.argv = argv
         sys.argv[:] = argv_items
-        sys.path[:] = path
+        sys.path = path
+        sys.path[:] = path_items
         os.chdir(folder)
         os.umask(umask)
         for key in set(os.environ) - set(environ):
