@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import signal
 import sys
 import traceback
 from typing import Any
 
 from parallel_backend.errors import HookProcessError
 
-__all__ = ["pack", "travels", "unpack"]
+__all__ = ["pack", "signal_name", "travels", "unpack"]
 
 
 class _ForkTraceback(Exception):
@@ -50,6 +51,14 @@ def _text(value: object) -> str:
         return str(value)
     except Exception:  # a class whose __str__ fails
         return "(it has no text)"
+
+
+def signal_name(number: int) -> str:
+    """A signal's name, or its number if it has none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def travels(error: BaseException) -> bool:

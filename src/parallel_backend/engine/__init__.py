@@ -151,18 +151,30 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _started_on_demand(engine: Engine, stack: contextlib.ExitStack) -> Iterator[None]:
-    """Start the engine when the first command that compiles is made, whatever it is called."""
+    """Start the engine when a command that compiles is made, whatever it is called.
+
+    In a project with nothing to compile, such as bdist_wheel makes one in too, only when it runs.
+    """
     import distutils.cmd
 
     kind: Any = distutils.cmd.Command
     original: Callable[..., None] = kind.__init__
+    waiting: list[tuple[Any, str, Any]] = []
     started = False
 
-    def __init__(self: Any, dist: Any) -> None:
+    def start() -> None:
         nonlocal started
-        if not started and any(_COMPILES.match(base.__module__) for base in type(self).__mro__):
-            started = True
-            engine.start(stack)
+        started = True
+        _put_back(waiting)
+        engine.start(stack)
+
+    def __init__(self: Any, dist: Any) -> None:
+        bases = [base for base in type(self).__mro__ if _COMPILES.match(base.__module__)]
+        if bases and not started:
+            if dist.has_ext_modules() or dist.has_c_libraries():
+                start()
+            else:
+                waiting.extend(_start_when_it_runs(base, start) for base in bases)
         original(self, dist)
 
     kind.__init__ = __init__
@@ -170,6 +182,25 @@ def _started_on_demand(engine: Engine, stack: contextlib.ExitStack) -> Iterator[
         yield
     finally:
         kind.__init__ = original
+        _put_back(waiting)
+
+
+def _start_when_it_runs(kind: Any, start: Callable[[], None]) -> tuple[Any, str, Any]:
+    """Start the engine before the first command of a class does its work; what to put back."""
+    name = "build_extensions" if kind.__module__.endswith("build_ext") else "run"
+    original = vars(kind).get(name)
+
+    def first(self: Any) -> None:
+        start()
+        getattr(self, name)()
+
+    setattr(kind, name, first)
+    return kind, name, original
+
+
+def _put_back(waiting: list[tuple[Any, str, Any]]) -> None:
+    while waiting:
+        setattr(*waiting.pop())
 
 
 _COMPILES = re.compile(r"(setuptools\._)?distutils\.command\.build_(ext|clib)$")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import os
-import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from distutils.errors import CCompilerError, DistutilsError
 
 from parallel_backend.engine.output import Cancelled, Job
 from parallel_backend.engine.scope import Scope
+from parallel_backend.outcome import signal_name
 from parallel_backend.process_state import Terminated
 
 __all__ = ["explain", "how_it_ended", "joined", "run_reported", "was_killed"]
@@ -65,7 +65,7 @@ def how_it_ended(status: int) -> str:
     """An exit status in words; negative: a signal's number."""
     if status >= 0:
         return f"failed with exit status {status}"
-    name = signal.Signals(-status).name
+    name = signal_name(-status)
     return f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
 
 

@@ -8,13 +8,14 @@ import selectors
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from parallel_backend.errors import HookProcessError
-from parallel_backend.outcome import unpack
+from parallel_backend.outcome import signal_name, unpack
 from parallel_backend.process_state.groups import end_groups
 from parallel_backend.process_state.hook import Interrupt, Terminated, be_the_hook
 from parallel_backend.process_state.last_words import read_last_words
@@ -33,28 +34,24 @@ def run_in_fork(function: Callable[[Path], Any], private: Path, received: list[i
         flush(getattr(sys, name))
     data = bytearray()
     with _signals_for_fork(received) as tell:
+        # No signal is taken by either before it is ready for it.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         pid = os.fork()
         if pid == 0:
             os.close(result_in)
-            be_the_hook(function, private, result_out, relays)
-        os.close(result_out)
-        for relay in relays:
-            relay.be_the_reader()
-        os.set_blocking(result_in, False)
-        tell(pid)
+            be_the_hook(function, private, result_out, relays, mask)
         try:
-            _attend(pid, result_in, relays, data)
-        except BaseException as error:
-            told = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
-            os.kill(pid, told)
-            ended = False
             try:
-                with _patient():
-                    ended = _attend(pid, result_in, relays, data, patience=_PATIENCE)
-            finally:  # also at another Ctrl-C
-                if not ended:
-                    os.kill(pid, signal.SIGKILL)
-            raise
+                os.close(result_out)
+                for relay in relays:
+                    relay.be_the_reader()
+                os.set_blocking(result_in, False)
+                tell(pid)
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                _attend(pid, result_in, relays, data)
+            except BaseException as error:
+                _end(pid, error, lambda: _attend(pid, result_in, relays, data, patience=_PATIENCE))
+                raise
         finally:
             tell(0)
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -98,6 +95,18 @@ def _signals_for_fork(received: list[int]) -> Iterator[Callable[[int], None]]:
             signal.signal(number, before)
 
 
+def _end(pid: int, error: BaseException, attend: Callable[[], bool]) -> None:
+    """Tell the hook to end as this process was told, and kill it if it does not."""
+    ended = False
+    try:
+        with _patient():
+            os.kill(pid, signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM)
+            ended = attend()
+    finally:  # also at another Ctrl-C
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+
+
 @contextlib.contextmanager
 def _patient() -> Iterator[None]:
     """A second Ctrl-C that follows soon does not break off the hook's cleaning up."""
@@ -135,9 +144,13 @@ def _attend(
             stack.callback(os.close, watch)
             selector.register(watch, selectors.EVENT_READ, lambda: False)
         last = result_in if watch is None else watch
+        heard = time.monotonic()
         while last in selector.get_map():
-            events = selector.select(patience)
-            if not events:
+            # A signal that comes just before the call does not break it off: look now and then.
+            events = selector.select(1.0)
+            if events:
+                heard = time.monotonic()
+            elif patience is not None and time.monotonic() - heard > patience:
                 return False
             for key, _ in events:
                 if not key.data():
@@ -172,7 +185,7 @@ def _unpack(data: bytes, status: int, received: list[int]) -> Any:
     if received:
         raise Terminated(received[0])
     if status < 0:
-        name = signal.Signals(-status).name
+        name = signal_name(-status)
         hint = " (was the machine out of memory?)" if -status == signal.SIGKILL else ""
         raise HookProcessError(
             f"the process of the build hook was killed by {name}{hint}; "
@@ -187,5 +200,5 @@ def _unpack(data: bytes, status: int, received: list[int]) -> Any:
     if succeeded:
         return value
     if isinstance(value, Terminated):
-        raise HookProcessError(f"the build hook was ended by {signal.Signals(value.number).name}")
+        raise HookProcessError(f"the build hook was ended by {signal_name(value.number)}")
     raise value

@@ -30,11 +30,18 @@ class Terminated(BaseException):
 
 
 def be_the_hook(
-    function: Callable[[Path], Any], private: Path, result_out: int, relays: list[Relay]
+    function: Callable[[Path], Any],
+    private: Path,
+    result_out: int,
+    relays: list[Relay],
+    mask: set[int | signal.Signals],
 ) -> NoReturn:
+    """Be the hook's process, from the fork to its end. `mask`: the signals that were blocked before
+    all were, for the fork."""
     try:
         _begin_hook(relays)
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             data = pack(True, function(private))
         except BaseException as error:
             data = pack(False, error)
@@ -62,7 +69,8 @@ def _begin_hook(relays: list[Relay]) -> None:
     interrupt = signal.getsignal(signal.SIGINT)
     begin_fork()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _raise_terminated)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _raise_terminated)
     if interrupt is signal.default_int_handler:
         interrupt = Interrupt()
     signal.signal(signal.SIGINT, interrupt)

@@ -44,9 +44,6 @@ def _forget_caches() -> None:
     import distutils.dir_util
     import distutils.util
 
-    created: Any = getattr(distutils.dir_util, "_path_created", None)
-    if created is not None:
-        created.clear()
     repeat: Any = getattr(distutils.dir_util, "SkipRepeatAbsolutePaths", None)
     if repeat is not None:
         repeat.instance.clear()

@@ -51,7 +51,11 @@ class Relay:
         # A stream that is closed or missing takes nothing, from the hook's print() as from here.
         if text and self.target is not None:
             with contextlib.suppress(ValueError):
-                self.target.write(text)
+                try:
+                    self.target.write(text)
+                except UnicodeEncodeError as error:
+                    data = text.encode(error.encoding, "backslashreplace")
+                    self.target.write(data.decode(error.encoding))
 
     def close(self) -> None:
         for descriptor in (self.inlet, self.outlet):
