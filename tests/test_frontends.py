@@ -11,8 +11,7 @@ import sys
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
-from importlib.util import find_spec
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +101,8 @@ def sdists(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _download(requirement: str, folder: Path, *options: str) -> None:
-    if find_spec("pip") is None:
+    # Not by find_spec: on 3.11 setuptools takes a look for pip as a reason to drop its distutils.
+    if not any(distributions(name="pip")):
         pytest.skip("this Python has no pip")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *options]
     done = subprocess.run(
