@@ -348,3 +348,16 @@ def test_a_hundred_hooks_leave_no_descriptor_no_process_and_no_folder(
     assert not list(temporary.iterdir())
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_signals_are_heard_again_where_no_process_can_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_fork() -> int:
+        raise BlockingIOError("too many processes")
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    monkeypatch.setattr(os, "fork", no_fork)
+    with pytest.raises(BlockingIOError, match="too many"):
+        run_hook(lambda _private: None)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before

@@ -36,7 +36,15 @@ def run_in_fork(function: Callable[[Path], Any], private: Path, received: list[i
     with _signals_for_fork(received) as tell:
         # No signal is taken by either before it is ready for it.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # too many processes: the caller goes on, and must hear its signals
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            for descriptor in (result_in, result_out):
+                os.close(descriptor)
+            for relay in relays:
+                relay.close()
+            raise
         if pid == 0:
             os.close(result_in)
             be_the_hook(function, private, result_out, relays, mask)
