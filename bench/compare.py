@@ -234,9 +234,13 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--peers", type=_peers, default=tuple(_PEERS), help=", ".join(_PEERS))
     parser.add_argument("--python", type=Path, default=Path(sys.executable))
     parser.add_argument("--cache", type=Path, default=Path("build/bench"))
+    parser.add_argument(
+        "--work", type=Path, help="builds run there (default: CACHE/work); a memory disk is steadier"
+    )
     parser.add_argument("--json", type=Path, help="write every number there too")
     options = parser.parse_args(arguments)
     options.cache = options.cache.resolve()
+    options.work = (options.work or options.cache / "work").resolve()
     return options
 
 
@@ -262,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     done: list[Work] = []
     for package in options.packages:
         for work in works(package, options):
-            found = measure(work, runs=options.runs, folder=options.cache / "work")
+            found = measure(work, runs=options.runs, folder=options.work)
             lines += rows(work, found)
             done.append(work)
     used = {(work.environment.python_version, work.environment.setuptools) for work in done}

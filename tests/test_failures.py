@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from harness import HookRun, copy_package, serial_wheel, wheel_bytes_equal
+from failed_builds import compiled, fail
+from harness import PLAIN_BACKEND, HookRun, copy_package, run_hook
 from watched_builds import (
     MODES,
     NO_OPTIMISATION,
-    eventually,
     running_build,
     write_compiler,
     write_extensions,
@@ -47,17 +45,6 @@ from setuptools.errors import CompileError
 """
 
 
-def fail(folder: Path, env: dict[str, str], **settings: Any) -> HookRun:
-    """A build that has to fail, and to leave nothing."""
-    with running_build(folder, env=env, **settings) as build:
-        done = build.finish()
-        assert done.returncode == 1, done.output
-        assert not list(build.out.glob("*.whl"))
-        build.assert_nothing_is_left()
-    assert "Traceback" not in done.stderr, done.output
-    return done
-
-
 def assert_report_is_last(done: HookRun, *, extension: str, source: str) -> None:
     """The extension, the source, the command and the compiler's own words, whole, and no more."""
     lines = done.stderr.rstrip("\n").split("\n")
@@ -67,12 +54,6 @@ def assert_report_is_last(done: HookRun, *, extension: str, source: str) -> None
     assert source in report[-2], report
     assert f" -c {source} " in report[-1], report
     assert done.output.count(SAID[7]) == 1
-
-
-def compiled(log: Path) -> list[str]:
-    """The sources that a compiler was started for."""
-    lines = log.read_text().splitlines()
-    return [line.split()[1] for line in lines if line.startswith("compile ")]
 
 
 # --- one broken source
@@ -275,146 +256,27 @@ def test_a_failure_that_the_project_catches_still_shows_what_the_compiler_said(
     assert " -c broken_0.c " in done.output
 
 
-# --- the compiler
+# --- what distutils itself refuses
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("compiler", ["/nonexistent/cc", "nonesuch"])
-def test_a_missing_compiler_is_named(compiler: str, mode: str, tmp_path: Path) -> None:
-    folder = write_extensions(tmp_path / "parts", {"a": 3, "b": 1})
-    done = fail(folder, {"CC": compiler}, jobs=2, extensions=mode)
-    report = done.stderr.splitlines()
-    assert f"'{compiler}' was not found" in report[-1]
-    assert "extension 'a'" in done.stderr
-
-
-KILLED_ONCE = """
-log "$kind $source"
-if [ "$source" = b_0.c ] && [ ! -e '{flag}' ]; then : >'{flag}'; kill -KILL $$; fi
-real "$@"
-"""
-
-# gcc is a driver: what grows large and is killed is cc1, and gcc says so and fails.
-PROPER_KILLED_ONCE = """
-log "$kind $source"
-[ "$source" = b_0.c ] && [ ! -e '{flag}' ] && set -- -B '{flag}-proper/' "$@"
-real "$@"
-"""
-
-
-def equal_to_serial(folder: Path, env: dict[str, str], *, mode: str, jobs: int = 3) -> None:
-    expected = serial_wheel(folder, env=NO_OPTIMISATION)
-    with running_build(folder, env=env, jobs=jobs, extensions=mode) as build:
-        assert wheel_bytes_equal(build.wheel(), expected)
-        build.assert_nothing_is_left()
-
-
-@pytest.mark.parametrize("mode", ["process", "thread"])
-@pytest.mark.parametrize("body", [KILLED_ONCE, PROPER_KILLED_ONCE], ids=["driver", "proper"])
-def test_a_compiler_that_is_killed_once_among_others_builds(
-    body: str, mode: str, tmp_path: Path
-) -> None:
-    folder = write_extensions(tmp_path / "parts", dict.fromkeys("abcdef", 1))
-    flag = tmp_path / "killed"
-    proper = Path(f"{flag}-proper")
-    proper.mkdir()
-    (proper / "cc1").write_text(f"#!/bin/sh\n: >'{flag}'\nkill -KILL $$\n")
-    (proper / "cc1").chmod(0o755)
-    env = write_compiler(tmp_path / "cc", body.format(flag=flag))
-    equal_to_serial(folder, env, mode=mode)
-    assert flag.exists()
-    assert compiled(tmp_path / "cc.log").count("b_0.c") == 2
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_a_compiler_that_is_always_killed_is_an_error_that_names_the_signal(
-    mode: str, tmp_path: Path
-) -> None:
-    folder = write_extensions(tmp_path / "parts", {"a": 1, "b": 4, "c": 1})
-    body = '[ "$source" = b_2.c ] && { echo "last words" >&2; kill -KILL $$; }\nfake'
-    done = fail(folder, write_compiler(tmp_path / "cc", body), jobs=3, extensions=mode)
-    report = done.stderr[done.stderr.index("error: ") :]
-    assert "extension 'b'" in report
-    assert "b_2.c" in report
-    assert "SIGKILL" in report
-    assert report.endswith("last words\n"), report
-
-
-# --- workers
-
-
-DYING = """
+REFUSED = """
 from setuptools.command.build_ext import build_ext
-import os, signal
-class Dying(build_ext):
+class Refused(build_ext):
     def build_extension(self, ext):
-        if ext.name == "b":
-            print("last words", flush=True)
-            {death}
-        super().build_extension(ext)
+        self.compiler.link_shared_object("a_0.o", "a.so")
 """
 
 
-@pytest.mark.parametrize(
-    ("death", "told"),
-    [
-        ("os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL"),
-        ("os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
-        ("os._exit(3)", "exit status 3"),
-        ("os._exit(0)", "exit status 0"),
-    ],
-    ids=["SIGKILL", "SIGSEGV", "exit-3", "exit-0"],
-)
-@pytest.mark.parametrize("mode", ["process", "serial"])
-def test_a_process_that_dies_is_an_error_that_tells_how(
-    death: str, told: str, mode: str, tmp_path: Path
+@pytest.mark.parametrize("backend", [PLAIN_BACKEND, "parallel_backend"])
+def test_what_is_no_list_of_objects_is_refused_in_distutils_words(
+    backend: str, tmp_path: Path
 ) -> None:
     folder = write_extensions(
         tmp_path / "parts",
-        {"a": 1, "b": 1, "c": 1},
-        code=DYING.format(death=death),
-        arguments="{'cmdclass': {'build_ext': Dying}}",
+        {"a": 1, "b": 1},
+        code=REFUSED,
+        arguments="{'cmdclass': {'build_ext': Refused}}",
     )
-    env = write_compiler(tmp_path / "cc", "fake")
-    done = fail(folder, env, jobs=2, extensions=mode)
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("parallel-backend: error: "), done.output
-    assert told in last
-    if mode == "process":
-        assert "extension 'b'" in last
-
-
-@pytest.mark.parametrize("mode", ["process", "serial"])
-def test_the_last_words_of_a_process_that_dies_are_shown(mode: str, tmp_path: Path) -> None:
-    folder = write_extensions(
-        tmp_path / "parts",
-        {"a": 1, "b": 1, "c": 1},
-        code=DYING.format(death="os.kill(os.getpid(), signal.SIGKILL)"),
-        arguments="{'cmdclass': {'build_ext': Dying}}",
-    )
-    done = fail(folder, write_compiler(tmp_path / "cc", "fake"), jobs=2, extensions=mode)
-    assert "last words" in done.output, done.output
-
-
-def test_a_worker_that_is_killed_from_outside_leaves_no_compiler_and_is_made_up_for(
-    tmp_path: Path,
-) -> None:
-    folder = write_extensions(tmp_path / "parts", {"a": 1, "b": 1, "c": 1})
-    body = """
-case $source$(grep -c '^b_0.c' {log}) in
-    b_0.c0) log "$source $$ $PPID"; exec sleep 1000 ;;
-    b_0.c*) log "$source again" ;;
-esac
-real "$@"
-""".replace("{log}", f"'{tmp_path / 'cc.log'}'")
-    log = tmp_path / "cc.log"
-    env = write_compiler(tmp_path / "cc", body)
-    expected = serial_wheel(folder, env=NO_OPTIMISATION)
-    with running_build(folder, env=env, jobs=2) as build:
-        eventually(lambda: "b_0.c" in log.read_text(), "the compiler runs")
-        compiler, worker = map(int, log.read_text().split()[1:])
-        os.kill(worker, signal.SIGKILL)
-        assert wheel_bytes_equal(build.wheel(), expected)
-        assert compiler not in build.processes()
-        build.assert_nothing_is_left()
-    assert "b_0.c again" in log.read_text()
+    done = run_hook(folder, "build_wheel", tmp_path, backend=backend)
+    assert done.returncode == 1, done.output
+    assert "TypeError: 'objects' must be a list or tuple of strings" in done.stderr

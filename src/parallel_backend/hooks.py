@@ -103,7 +103,10 @@ class Backend:
             settings = read_settings(
                 config_settings=config_settings, environ=os.environ, folder=Path.cwd()
             )
-            return run_hook(lambda private: self._delegate(hook, settings, private, folders))
+            return run_hook(
+                lambda private: self._delegate(hook, settings, private, folders),
+                in_place=settings.hooks == "in-place",
+            )
 
     def _delegate(
         self, hook: str, settings: Settings, private: Path, folders: tuple[StrPath | None, ...]

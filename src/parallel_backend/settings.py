@@ -51,6 +51,7 @@ class Settings:
     :param extensions: how extensions are built side by side.
     :param memory_per_job: bytes of memory to count on for each job.
     :param keep_going: build what can be built before a failure is reported.
+    :param hooks: where a hook runs: in a fork of the process where that is safe, or in the process.
     :param makeflags: ``MAKEFLAGS`` as found, "" if there is none.
     :param user_config: path of the user's ``DIST_EXTRA_CONFIG`` file, if the variable is set.
     :param backend_config: the config settings without our keys, for setuptools.
@@ -61,6 +62,7 @@ class Settings:
     extensions: Literal["process", "thread", "serial"] = "process"
     memory_per_job: int = _DEFAULT_MEMORY_PER_JOB
     keep_going: bool = False
+    hooks: Literal["fork", "in-place"] = "fork"
     makeflags: str = ""
     user_config: str | None = None
     backend_config: dict[str, Any] | None = None
@@ -129,10 +131,13 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
-def _extensions(value: object) -> str:
-    if value not in ("process", "thread", "serial"):
-        raise ValueError(value)
-    return str(value)
+def _one_of(*words: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value not in words:
+            raise ValueError(value)
+        return str(value)
+
+    return parse
 
 
 def _memory(value: object) -> int:
@@ -169,9 +174,10 @@ class _Key(NamedTuple):
 
 _KEYS = {
     "jobs": _Key(_jobs, 'a whole number from 1, or "auto"'),
-    "extensions": _Key(_extensions, '"process", "thread" or "serial"'),
+    "extensions": _Key(_one_of("process", "thread", "serial"), '"process", "thread" or "serial"'),
     "memory-per-job": _Key(_memory, 'more than 0 with B, KiB, MiB, GiB or TiB, such as "2GiB"'),
     "keep-going": _Key(_switch, "true, false, 1, 0, yes, no, on or off"),
+    "hooks": _Key(_one_of("fork", "in-place"), '"fork" or "in-place"'),
 }
 
 

@@ -29,7 +29,12 @@ from setuptools.extension import Library
 
 from parallel_backend.engine.failures import how_it_ended, joined
 from parallel_backend.engine.inputs import has_changed, now_at, time_of
-from parallel_backend.engine.origins import is_distutils, is_general, is_known
+from parallel_backend.engine.origins import (
+    is_distutils,
+    is_general,
+    is_known,
+    runs_own_code,
+)
 from parallel_backend.engine.staff import Staff
 from parallel_backend.engine.state import attributes
 from parallel_backend.engine.workers import (
@@ -127,7 +132,7 @@ class _Build:
         self.pivots = 0
         #: Whether every extension gets a worker of its own: what it sees must not depend on which
         #: others its worker has built, and not all that a project's own code leaves can be seen.
-        self.fresh = not is_known(type(command))
+        self.fresh = runs_own_code(command)
 
     def run(self, kind: type[Worker] | None) -> None:
         """Build all, or raise what a serial build would have raised."""

@@ -3,7 +3,8 @@
 Where a fork is safe, the hook runs in a fork of the process: nothing that setuptools or a
 ``setup.py`` does reaches the caller. The result comes back through a pipe, as does what the hook
 writes to a `sys.stdout` or `sys.stderr` that the caller has replaced. Elsewhere (several threads,
-Windows, macOS) the hook runs here, and the state that hooks are known to change is put back.
+Windows, macOS), or if asked for, the hook runs here, and the state that hooks are known to change
+is put back.
 """
 
 from __future__ import annotations
@@ -67,12 +68,14 @@ def fork_is_safe() -> bool:
     return False
 
 
-def run_hook(function: Callable[[Path], T]) -> T:
+def run_hook(function: Callable[[Path], T], *, in_place: bool = False) -> T:
     """Call `function` with a private folder, which is gone afterwards, and return what it returns.
 
     Whatever `function` raises is raised here, `KeyboardInterrupt` and `SystemExit` included.
     `HookProcessError` says that the process of the hook died. Where a signal ended the hook
     (SIGTERM, SIGHUP), the same signal then ends this process, as it would have without us.
+
+    `in_place`: run it in this process even where a fork is safe.
     """
     received: list[int] = []
     try:
@@ -84,14 +87,14 @@ def run_hook(function: Callable[[Path], T]) -> T:
             f"{error.strerror}; make room there, or name another one (TMPDIR)"
         ) from error
     try:
-        if fork_is_safe():
+        if not in_place and fork_is_safe():
             from parallel_backend.process_state.caller import run_in_fork
 
             result: T = run_in_fork(function, private, received)
             return result
-        from parallel_backend.process_state.in_place import put_back
+        from parallel_backend.process_state.in_place import put_back, terminable
 
-        with put_back():
+        with put_back(), terminable(received):
             return function(private)
     finally:
         close_record(private)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from typing import Any, NoReturn
 from parallel_backend.outcome import pack
 from parallel_backend.process_state.relay import Relay, flush
 
-__all__ = ["Interrupt", "Terminated", "be_the_hook", "begin_fork", "end_fork"]
+__all__ = ["Interrupt", "Terminated", "be_the_hook", "begin_fork", "end_fork", "raise_terminated"]
 
 
 class Terminated(BaseException):
@@ -70,15 +71,18 @@ def _begin_hook(relays: list[Relay]) -> None:
     begin_fork()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
-            signal.signal(number, _raise_terminated)
+            signal.signal(number, raise_terminated)
     if interrupt is signal.default_int_handler:
         interrupt = Interrupt()
     signal.signal(signal.SIGINT, interrupt)
     for relay in relays:
         relay.be_the_stream()
+    # A frontend may have installed something since this process looked last.
+    importlib.invalidate_caches()
 
 
-def _raise_terminated(number: int, _frame: FrameType | None) -> NoReturn:
+def raise_terminated(number: int, _frame: FrameType | None) -> NoReturn:
+    """The handler of signals that end a hook."""
     signal.signal(number, signal.SIG_IGN)  # once is enough: what follows is cleaning up
     raise Terminated(number)
 

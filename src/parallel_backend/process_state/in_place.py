@@ -1,52 +1,76 @@
-"""Put back what a hook that ran in the caller's own process is known to change."""
+"""Put back what a hook that ran in the caller's own process has changed.
+
+What is put back, and what cannot be, is told in ``docs/hooks.md``.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
+import signal
+import threading
+import warnings
 from collections.abc import Iterator
-from typing import Any
 
-__all__ = ["put_back"]
+from parallel_backend.process_state import process, runtime
+from parallel_backend.process_state.hook import Terminated, raise_terminated
+from parallel_backend.process_state.imports import saved_imports
+from parallel_backend.process_state.namespaces import emptied_caches, saved_namespaces
+
+__all__ = ["put_back", "terminable"]
+
+# Each takes what is there, and returns the function that puts it back: in place, so that whoever
+# holds the list or the dictionary itself sees it, too. The last one is put back first: names before
+# caches that hold what the environment said, and all before what a project's code may still need.
+_PARTS = (
+    process.descriptors,
+    process.streams,
+    process.limits,
+    process.umask,
+    process.folder,
+    emptied_caches,
+    process.environment,
+    process.locales,
+    runtime.interpreter,
+    runtime.logs,
+    runtime.libraries,
+    saved_imports,
+    saved_namespaces,
+    runtime.arguments,
+    runtime.exit_handlers,
+)
 
 
 @contextlib.contextmanager
 def put_back() -> Iterator[None]:
-    """Put the best known state back in place after a hook that ran in this very process."""
-    import logging
+    """Put the state back after a hook that ran in this very process, whether it failed or not."""
+    with contextlib.ExitStack() as stack:
+        for take in _PARTS:
+            stack.callback(take())
+        if threading.current_thread() is threading.main_thread():
+            stack.callback(process.signals())
+        stack.enter_context(warnings.catch_warnings())
+        yield
 
-    environ, folder, umask = dict(os.environ), os.getcwd(), os.umask(0)
-    os.umask(umask)
-    argv, argv_items, path, path_items = sys.argv, list(sys.argv), sys.path, list(sys.path)
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+
+@contextlib.contextmanager
+def terminable(received: list[int]) -> Iterator[None]:
+    """Let SIGTERM and SIGHUP break off what runs, and note them in `received`.
+
+    Only those that would have ended this process, and only where Python allows it: in the main
+    thread.
+    """
+    mine = []
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, raise_terminated)
+                mine.append(number)
     try:
         yield
+    except Terminated as error:
+        received.append(error.number)
+        raise
     finally:
-        root.handlers[:], root.level = handlers, level
-        sys.argv = argv
-        sys.argv[:] = argv_items
-        sys.path = path
-        sys.path[:] = path_items
-        os.chdir(folder)
-        os.umask(umask)
-        for key in set(os.environ) - set(environ):
-            del os.environ[key]
-        for key, value in environ.items():
-            if os.environ.get(key) != value:
-                os.environ[key] = value
-        _forget_caches()
-
-
-def _forget_caches() -> None:
-    """Empty the caches of distutils that tell of folders and variables which are gone."""
-    import distutils.dir_util
-    import distutils.util
-
-    repeat: Any = getattr(distutils.dir_util, "SkipRepeatAbsolutePaths", None)
-    if repeat is not None:
-        repeat.instance.clear()
-    check: Any = distutils.util.check_environ
-    if hasattr(check, "cache_clear"):
-        check.cache_clear()
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
