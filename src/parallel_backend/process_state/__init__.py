@@ -78,6 +78,7 @@ def run_hook(function: Callable[[Path], T], *, in_place: bool = False) -> T:
     `in_place`: run it in this process even where a fork is safe.
     """
     received: list[int] = []
+    known = tempfile.tempdir
     try:
         private = Path(tempfile.mkdtemp(prefix="parallel-backend-"))
         make_record(private)
@@ -86,6 +87,8 @@ def run_hook(function: Callable[[Path], T], *, in_place: bool = False) -> T:
             f"no private folder can be made for the build in {tempfile.gettempdir()}: "
             f"{error.strerror}; make room there, or name another one (TMPDIR)"
         ) from error
+    finally:
+        tempfile.tempdir = known  # TMPDIR may be another one for the next hook
     try:
         if not in_place and fork_is_safe():
             from parallel_backend.process_state.caller import run_in_fork

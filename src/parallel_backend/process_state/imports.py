@@ -12,7 +12,11 @@ from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from parallel_backend.process_state.namespaces import collect_leftover_classes, is_standard
+from parallel_backend.process_state.namespaces import (
+    collect_leftover_classes,
+    import_beforehand,
+    is_standard,
+)
 
 __all__ = ["saved_imports", "stays"]
 
@@ -60,6 +64,8 @@ def saved_imports() -> Callable[[], None]:
     importlib.invalidate_caches()
     modules = dict(sys.modules)
     importers = set(sys.path_importer_cache)
+    import_beforehand()
+    modules |= {name: module for name, module in sys.modules.items() if _is_kept(name, module)}
     ways: list[tuple[str, Any, Any]] = [
         (name, getattr(sys, name), list(getattr(sys, name)))
         for name in ("path", "meta_path", "path_hooks")
@@ -92,8 +98,9 @@ def _forget(modules: Modules) -> None:
         if parent in modules and vars(modules[parent]).get(child) is module:
             with contextlib.suppress(AttributeError):
                 delattr(modules[parent], child)
-    for name in modules.keys() - sys.modules.keys():
-        sys.modules[name] = modules[name]
+    for name, module in modules.items():
+        if sys.modules.get(name) is not module:
+            sys.modules[name] = module
     for name, module in new.items():
         package = name.partition(".")[0]
         if package not in modules and _is_extension(module):

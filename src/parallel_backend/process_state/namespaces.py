@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-__all__ = ["collect_leftover_classes", "emptied_caches", "is_standard", "saved_namespaces"]
+__all__ = [
+    "collect_leftover_classes",
+    "emptied_caches",
+    "import_beforehand",
+    "is_standard",
+    "saved_namespaces",
+]
 
 # Made by the interpreter itself, or not to be set.
 _OWN = frozenset(
@@ -32,7 +38,8 @@ _OWN = frozenset(
 )
 # Projects set flags of their own there, and change what is a mere cache of theirs.
 _WHOLE = frozenset({"builtins", "distutils", "pkg_resources", "setuptools", "sysconfig"})
-# Only what is there can be put back. All hooks import those of setuptools anyway.
+_WHOLE_CLASSES = frozenset({"distutils", "setuptools"})
+# All hooks import those of setuptools anyway; projects patch the others.
 _IMPORTED_BEFOREHAND = (
     "subprocess",
     "tarfile",
@@ -59,6 +66,13 @@ _IMPORTED_BEFOREHAND = (
 _MISSING: Any = object()
 _DESCRIPTORS = (classmethod, property, staticmethod)
 _DEPTH = 3
+
+
+def import_beforehand() -> None:
+    """Import what hooks import in any case: only what is there can be put back."""
+    for name in _IMPORTED_BEFOREHAND:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def saved_namespaces() -> Callable[[], None]:
@@ -120,8 +134,7 @@ def collect_leftover_classes() -> None:
 
 def is_standard(module: ModuleType) -> bool:
     """Whether a module is the standard library's own, and not one of its name."""
-    name = getattr(module, "__name__", None)
-    if not isinstance(name, str) or name.partition(".")[0] not in sys.stdlib_module_names:
+    if _top(getattr(module, "__name__", None)) not in sys.stdlib_module_names:
         return False
     file = getattr(module, "__file__", None)
     return file is None or str(file).startswith(_standard_folders())
@@ -134,13 +147,19 @@ def _standard_folders() -> tuple[str, ...]:
 
 
 def _is_whole(module: ModuleType) -> bool:
-    name = getattr(module, "__name__", None)
-    return isinstance(name, str) and name.partition(".")[0] in _WHOLE
+    return _top(getattr(module, "__name__", None)) in _WHOLE
+
+
+def _top(name: object) -> str:
+    return name.partition(".")[0] if isinstance(name, str) else ""
 
 
 def _classes(module: ModuleType) -> Iterator[type]:
     for value in list(vars(module).values()):
-        if isinstance(value, type) and value.__module__ == module.__name__:
+        # Also the classes that setuptools has put its own in the place of.
+        if isinstance(value, type) and (
+            value.__module__ == module.__name__ or _top(value.__module__) in _WHOLE_CLASSES
+        ):
             yield value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -26,14 +27,16 @@ __all__ = [
 PutBack = Callable[[], None]
 
 _NAMES = ("stdin", "stdout", "stderr")
+_TIMERS = ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")
 _HAS_MASK = hasattr(signal, "pthread_sigmask")
 
 
 def environment() -> PutBack:
-    """`os.environ`, key by key."""
-    saved = dict(os.environ)
+    """`os.environ` itself, key by key."""
+    environ, saved = os.environ, dict(os.environ)
 
     def put_back() -> None:
+        os.environ = environ  # noqa: B003 - it is the former one
         zone = os.environ.get("TZ")
         for key in os.environ.keys() - saved.keys():
             del os.environ[key]
@@ -60,11 +63,16 @@ def umask() -> PutBack:
 
 
 def signals() -> PutBack:
-    """Signal handlers; in the main thread alone, where Python sets them."""
+    """Signal handlers and timers; in the main thread alone, where Python sets them."""
     saved = {number: signal.getsignal(number) for number in signal.valid_signals()}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, []) if _HAS_MASK else None
 
+    timers = [getattr(signal, name) for name in _TIMERS if hasattr(signal, name)]
+    idle = [timer for timer in timers if signal.getitimer(timer)[0] == 0]
+
     def put_back() -> None:
+        for timer in idle:
+            signal.setitimer(timer, 0)
         for number, handler in saved.items():
             # None: not set by Python, so that Python cannot set it.
             if handler is not None and signal.getsignal(number) is not handler:
@@ -111,9 +119,10 @@ def locales() -> PutBack:
 
 
 def streams() -> PutBack:
-    """`sys.stdin`, `sys.stdout` and `sys.stderr`."""
+    """`sys.stdin`, `sys.stdout` and `sys.stderr`, and how they encode and buffer."""
     names = (*_NAMES, *(f"__{name}__" for name in _NAMES))
     saved = {name: getattr(sys, name) for name in names}
+    texts = [(stream, _text_options(stream)) for stream in saved.values() if _is_text(stream)]
 
     def put_back() -> None:
         for name, stream in saved.items():
@@ -121,8 +130,21 @@ def streams() -> PutBack:
             if now is not stream:
                 flush(now)
                 setattr(sys, name, stream)
+        for stream, options in texts:
+            with contextlib.suppress(OSError, ValueError):  # it is detached, or closed
+                if _text_options(stream) != options:
+                    stream.reconfigure(**options)
 
     return put_back
+
+
+def _is_text(stream: Any) -> bool:
+    return isinstance(stream, io.TextIOWrapper) and not stream.closed
+
+
+def _text_options(stream: Any) -> dict[str, Any]:
+    names = ("encoding", "errors", "line_buffering", "write_through")
+    return {name: getattr(stream, name) for name in names}
 
 
 def descriptors() -> PutBack:

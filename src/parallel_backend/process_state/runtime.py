@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import gc
 import logging
 import sys
@@ -44,7 +45,12 @@ def interpreter() -> PutBack:
         (lambda threshold: gc.set_threshold(*threshold), gc.get_threshold(), gc.get_threshold),
         (gc.set_debug, gc.get_debug(), gc.get_debug),
         (lambda on: gc.enable() if on else gc.disable(), gc.isenabled(), gc.isenabled),
+        (sys.set_int_max_str_digits, sys.get_int_max_str_digits(), sys.get_int_max_str_digits),
     ]
+    if hasattr(sys, "setdlopenflags"):
+        calls.append((sys.setdlopenflags, sys.getdlopenflags(), sys.getdlopenflags))
+    if not faulthandler.is_enabled():
+        calls.append((lambda _: faulthandler.disable(), False, faulthandler.is_enabled))
 
     def put_back() -> None:
         for name, value in saved.items():
@@ -64,7 +70,10 @@ def logs() -> PutBack:
     """Every logger's handlers, filters and level; a new logger is as one that was just made."""
     manager = logging.Logger.manager
     saved = {logger: _logger_state(logger) for logger in _loggers()}
-    disabled, names = manager.disable, dict(logging.getLevelNamesMapping())
+    disabled, known = manager.disable, set(manager.loggerDict)
+    names: list[dict[Any, Any]] = [logging._levelToName, logging._nameToLevel]
+    saved_names = [dict(each) for each in names]
+    plain = (logging.PlaceHolder, logging.getLoggerClass())
     exceptions, last = logging.raiseExceptions, logging.lastResort
 
     def put_back() -> None:
@@ -73,9 +82,12 @@ def logs() -> PutBack:
             logger.handlers[:], logger.filters[:] = handlers, filters
             vars(logger).update({"propagate": True, "disabled": False, **rest})
         manager.disable = disabled
-        for name, level in names.items():
-            if logging.getLevelNamesMapping().get(name) != level:
-                logging.addLevelName(level, name)
+        for each, items in zip(names, saved_names, strict=True):
+            each.clear()
+            each.update(items)
+        for name in manager.loggerDict.keys() - known:
+            if type(manager.loggerDict[name]) not in plain:
+                del manager.loggerDict[name]
         logging.raiseExceptions, logging.lastResort = exceptions, last
         # A logger remembers what it logs; only to set a level makes all think anew.
         logging.root.setLevel(logging.root.level)
