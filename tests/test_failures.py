@@ -162,6 +162,37 @@ def test_keep_going_builds_the_rest_and_lists_every_failure(mode: str, tmp_path:
     assert report.index("'broken1'") < report.index("'broken2'")
 
 
+OWN_ERRORS = """
+from setuptools.command.build_ext import build_ext
+class Own(build_ext):
+    def build_extension(self, ext):
+        if ext.name.startswith("broken"):
+            raise RuntimeError(f"what is wrong with {ext.name}")
+        super().build_extension(ext)
+"""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_keep_going_lists_every_failure_of_a_project_s_own_code(mode: str, tmp_path: Path) -> None:
+    folder = write_extensions(
+        tmp_path / "parts",
+        {"a": 1, "broken1": 1, "b": 1, "broken2": 1, "c": 1},
+        code=OWN_ERRORS,
+        arguments="{'cmdclass': {'build_ext': Own}}",
+    )
+    env = write_compiler(tmp_path / "cc", "fake")
+    with running_build(folder, env=env, jobs=3, extensions=mode, keep_going="true") as build:
+        done = build.finish()
+        assert done.returncode == 1, done.output
+        build.assert_nothing_is_left()
+    built = [path.name.split(".")[0] for path in folder.glob("build/lib*/*.so")]
+    assert sorted(built) == ["a", "b", "c"]
+    # Python prints the first one, and then its notes.
+    end = done.stderr[done.stderr.rindex("RuntimeError: ") :]
+    assert end.startswith("RuntimeError: what is wrong with broken1\n")
+    assert "what is wrong with broken2" in end
+
+
 # --- failures that the project has allowed for
 
 

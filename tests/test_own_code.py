@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -97,4 +98,10 @@ def test_a_method_put_on_the_compiler_is_seen(where: str, monkeypatch: pytest.Mo
         return spawn(*arguments, **named)
 
     monkeypatch.setattr(compiler, "spawn", own_spawn)
+    assert runs_own_code(made)
+
+
+def test_a_callable_object_put_on_the_command_is_seen() -> None:
+    made = command(build_ext)
+    made.build_extension = functools.partial(build_ext.build_extension, made)
     assert runs_own_code(made)

@@ -328,13 +328,13 @@ def test_the_callers_state_is_what_it_was(fails: bool) -> None:
     assert caller_state() == before
 
 
-def test_a_hundred_hooks_leave_no_descriptor_no_process_and_no_folder(
+def test_a_thousand_hooks_leave_no_descriptor_no_process_and_no_folder(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_hook(lambda _: None)
     before = descriptors()
     with monkeypatch.context() as patch:
-        for number in range(100):
+        for number in range(1000):
             patch.setattr(sys, "stdout", io.StringIO() if number % 2 else sys.__stdout__)
             if number % 10 == 0:
                 with pytest.raises(OwnError):

@@ -109,6 +109,7 @@ def values_in_tree(folder: Path) -> Any:
         ("build_ext_in_egg_info", "prepare_metadata_for_build_wheel"),
         ("build_ext_in_egg_info", "build_sdist"),
         ("build_ext_in_build_py", "build_wheel"),
+        ("late_extensions", "build_wheel"),
     ],
 )
 def test_a_build_ext_that_the_hook_did_not_ask_for_gives_the_serial_result(

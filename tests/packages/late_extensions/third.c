@@ -1,0 +1,5 @@
+#include "module.h"
+
+int number(void);
+
+MODULE(third, number())

@@ -1,0 +1,3 @@
+#include "module.h"
+
+MODULE(first, 1)

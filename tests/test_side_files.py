@@ -1,0 +1,51 @@
+"""Options that make the compiler write files named after an object: it tells setuptools' path."""
+
+from __future__ import annotations
+
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from harness import build_wheel, copy_package, serial_wheel, wheel_bytes_equal
+from watched_builds import MODES
+
+REAL = (sysconfig.get_config_var("CC") or "cc").split()[0]
+
+# What the option writes beside an object, by the file's suffix.
+OPTIONS = {
+    "-fstack-usage": ".su",
+    "--coverage -frandom-seed=1": ".gcno",
+    "-g -gsplit-dwarf": ".dwo",
+    "-save-temps=obj": ".i",
+    "-MD": ".d",
+}
+
+
+def understood(options: str, folder: Path) -> bool:
+    """Whether the compiler of this machine knows the options."""
+    source = folder / "understood.c"
+    source.write_text("int understood;\n")
+    command = [REAL, *options.split(), "-c", source, "-o", folder / "understood.o"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "mode"),
+    [(options, "process") for options in OPTIONS] + [("-fstack-usage", mode) for mode in MODES[1:]],
+)
+def test_an_object_that_tells_its_own_path_is_as_in_a_serial_build(
+    options: str, mode: str, tmp_path: Path
+) -> None:
+    if not understood(options, tmp_path):
+        pytest.skip(f"the compiler here does not know {options}")
+    folder = copy_package("shared_source", tmp_path)
+    env = {"CFLAGS": f"-O0 {options}"}
+    expected = serial_wheel(folder, env=env)
+    wheel = build_wheel(folder, jobs=4, extensions=mode, env=env)
+    assert wheel_bytes_equal(wheel, expected)
+    # They are where setuptools has them, by the names that it gives to objects.
+    written = {path.name for path in folder.glob(f"build/temp*/*{OPTIONS[options]}")}
+    stems = {name.partition(".")[0].partition("-")[0] for name in written}
+    assert stems == {"common", "north", "east", "south", "west"}
