@@ -50,3 +50,17 @@ def race(session: nox.Session) -> None:
     """The shared-source sample, many times under load; arguments go to tests/long_race.py."""
     session.install("-e", ".[test]")
     session.run("python", "tests/long_race.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
+def snapshot(session: nox.Session) -> None:
+    """What hooks of real packages leave in the interpreter; arguments: tests/long_snapshot.py."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/long_snapshot.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
+def shuffled(session: nox.Session) -> None:
+    """Real packages' hooks in shuffled orders in one process; arguments: bench/shuffled.py."""
+    session.install("-e", ".")
+    session.run("python", "bench/shuffled.py", *session.posargs)

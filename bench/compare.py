@@ -235,7 +235,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--python", type=Path, default=Path(sys.executable))
     parser.add_argument("--cache", type=Path, default=Path("build/bench"))
     parser.add_argument(
-        "--work", type=Path, help="builds run there (default: CACHE/work); a memory disk is steadier"
+        "--work",
+        type=Path,
+        help="builds run there (default: CACHE/work); a memory disk is steadier",
     )
     parser.add_argument("--json", type=Path, help="write every number there too")
     options = parser.parse_args(arguments)

@@ -24,7 +24,17 @@ from builds import BuildError, Peer, build_wheel, clean_environment, parallel, s
 from environments import Environment, find_interpreter, make_environment
 from sources import Source, fetch, read_source
 
-__all__ = ["PACKAGES", "Verdict", "compare", "different_members", "main", "table"]
+__all__ = [
+    "PACKAGES",
+    "Verdict",
+    "aligned",
+    "compare",
+    "different_members",
+    "find_sources",
+    "main",
+    "table",
+    "words",
+]
 
 PACKAGES = {
     "markupsafe": "3.0.4",
@@ -162,36 +172,30 @@ def table(verdicts: Sequence[Verdict]) -> str:
     """The verdicts as aligned text, the faults below."""
     cells: list[tuple[str, ...]] = [("package", "Python", "setuptools", "extensions", "wheels")]
     cells += [verdict.cells() for verdict in verdicts]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    text = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    ]
+    text = aligned(cells)
     for verdict in verdicts:
         head = f"{verdict.package}, Python {verdict.python}, setuptools {verdict.setuptools}"
         text += [f"{head}: {fault.splitlines()[0]}" for fault in verdict.faults]
     return "\n".join(text)
 
 
-def _sources(options: argparse.Namespace, python: Path) -> list[Source]:
+def find_sources(packages: Sequence[str], *, cache: Path, python: Path) -> list[Source]:
     """The sources to compare: names of PACKAGES, pins, or folders."""
     found = []
-    for name in options.packages:
+    for name in packages:
         if Path(name).is_dir():
             found.append(read_source(Path(name).resolve(), name=Path(name).name))
             continue
         pin = f"{name}=={PACKAGES[name]}" if name in PACKAGES else name
         # Any environment has a pip of its own; the interpreter that runs this may not.
-        tools = make_environment(options.cache, python=python)
-        found.append(
-            fetch(pin, cache=options.cache, python=tools.python, environment=clean_environment())
-        )
+        tools = make_environment(cache, python=python)
+        found.append(fetch(pin, cache=cache, python=tools.python, environment=clean_environment()))
     return found
 
 
 def _verdicts(options: argparse.Namespace, pythons: Sequence[Path]) -> Iterator[Verdict]:
     peers = [parallel(jobs, extensions=mode) for mode in options.modes for jobs in options.jobs]
-    for source in _sources(options, pythons[0]):
+    for source in find_sources(options.packages, cache=options.cache, python=pythons[0]):
         for python in pythons:
             for setuptools in options.setuptools:
                 environment = make_environment(
@@ -202,7 +206,16 @@ def _verdicts(options: argparse.Namespace, pythons: Sequence[Path]) -> Iterator[
                 yield compare(source, environment=environment, peers=peers, work=work)
 
 
-def _words(text: str) -> list[str]:
+def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of cells, as text with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+
+
+def words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
@@ -210,13 +223,13 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--packages", type=_words, default=list(PACKAGES), help="names or pins")
-    parser.add_argument("--pythons", type=_words, default=["3.11", "3.12", "3.13"])
-    parser.add_argument("--setuptools", type=_words, default=["77.0.1", "newest"])
+    parser.add_argument("--packages", type=words, default=list(PACKAGES), help="names or pins")
+    parser.add_argument("--pythons", type=words, default=["3.11", "3.12", "3.13"])
+    parser.add_argument("--setuptools", type=words, default=["77.0.1", "newest"])
     parser.add_argument(
-        "--jobs", type=lambda text: [int(word) for word in _words(text)], default=[1, 2, 8]
+        "--jobs", type=lambda text: [int(word) for word in words(text)], default=[1, 2, 8]
     )
-    parser.add_argument("--modes", type=_words, default=["process", "thread"])
+    parser.add_argument("--modes", type=words, default=["process", "thread"])
     parser.add_argument("--cache", type=Path, default=Path("build/fidelity"))
     options = parser.parse_args(arguments)
     options.cache = options.cache.resolve()
