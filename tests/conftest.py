@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -18,3 +19,6 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in set(os.environ) - set(clean):
         del os.environ[name]
     os.environ.update(clean)
+    # As under nohup, which every child would inherit.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
