@@ -37,7 +37,7 @@ Outcome = dict[str, Any]
 WAYS = ["fork", "in-place"]
 
 _DRIVER = Path(sequence_driver.__file__)
-_PATIENCE = 600  # seconds; a hook that hangs fails its test, not the whole run
+_PATIENCE = 1200  # seconds; a hook that hangs fails its test, not the whole run
 _PLAIN = '[build-system]\nrequires = ["setuptools>=77"]\n'
 # What the backend imports when a hook is called, and keeps: an import of it changes nothing else.
 _OWN_IMPORTS = """

@@ -31,6 +31,7 @@ _IN_PLACE = {
     r"_frozen_importlib_external/_NamespacePath\._epoch: ": (
         "counts how often it was said that a folder may have changed"
     ),
+    r"platform/_uname_cache: NoneType None -> ": "what the system is called, asked once",
     r"[^:]*/__warningregistry__/": (
         "says which warnings were shown, until the filters change, as they do after each hook"
     ),

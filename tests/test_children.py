@@ -57,7 +57,7 @@ print(ext.name, "was ended by", -child.wait(30))
     [
         ("terminate()", signal.SIGTERM),
         ("kill()", signal.SIGKILL),
-        ("send_signal(signal.SIGHUP)", signal.SIGHUP),
+        ("send_signal(signal.SIGUSR1)", signal.SIGUSR1),
     ],
     ids=["terminate", "kill", "send_signal"],
 )

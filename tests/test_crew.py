@@ -111,6 +111,8 @@ def test_what_does_not_end_when_it_is_told_to_is_killed(monkeypatch: pytest.Monk
     heeded: Callable[[str, int], None] = units.cancel
 
     def cancel(unit: str, number: int) -> None:
+        if number == signal.SIGKILL:
+            monkeypatch.setattr(crew, "_PATIENCE", 60)  # what is killed ends, whenever that is
         if number == signal.SIGKILL or unit == "a":
             heeded(unit, number)
 

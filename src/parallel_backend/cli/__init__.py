@@ -23,7 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     :param argv: the arguments without the program's name, by default ``sys.argv[1:]``.
     :returns: the exit status: 0, or 2 for a mistake in the settings, which is one line on stderr.
     """
-    options = _parser().parse_args(argv)
+    words = [*(sys.argv[1:] if argv is None else argv)]
+    if words[:1] == ["serve"]:  # what follows is for the server, which knows its own options
+        return _serve(words[1:])
+    options = _parser().parse_args(words)
     try:
         settings = read_settings(config_settings=None, environ=os.environ, folder=Path())
     except ParallelBackendError as error:
@@ -55,6 +58,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: PARALLEL_BACKEND_JOBS=3 python -m parallel_backend jobs | head -n 1",
     )
     jobs.set_defaults(lines=_jobs)
+    commands.add_parser(
+        "serve",
+        add_help=False,
+        help="run hooks for a frontend that sends requests (see docs/hook-server.md)",
+    )
     return parser
 
 
@@ -70,6 +78,19 @@ class _Version(argparse.Action):
         # parser.exit(message=...) would write to stderr.
         print(f"{_DISTRIBUTION} {found}")
         parser.exit()
+
+
+def _serve(words: list[str]) -> int:
+    """Become the hook server, in an interpreter that has imported nothing of this package."""
+    import subprocess
+
+    from parallel_backend.hook_server import SERVER
+
+    options = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    command = [sys.executable, *options, str(SERVER), *words]
+    if os.name == "posix":
+        os.execv(sys.executable, command)
+    return subprocess.run(command, check=False).returncode  # no process becomes another one there
 
 
 def _jobs(settings: Settings) -> Iterator[str]:

@@ -90,7 +90,9 @@ def _forget(modules: Modules) -> None:
     new = {
         name: module
         for name, module in sys.modules.items()
-        if modules.get(name) is not module and not _is_kept(name, module)
+        if modules.get(name) is not module
+        and not _is_kept(name, module)
+        and not _is_part(name, modules)
     }
     for name, module in new.items():
         del sys.modules[name]
@@ -106,6 +108,12 @@ def _forget(modules: Modules) -> None:
         if package not in modules and _is_extension(module):
             parts = {part: new[part] for part in new if part.partition(".")[0] == package}
             _set_aside[package] = _Package(parts)
+
+
+def _is_part(name: str, modules: Modules) -> bool:
+    """Whether a module is part of a package that was there before, and that others go on using."""
+    package, dot, _ = name.partition(".")
+    return bool(dot) and package in modules and name != _LOOKS_FOR_CYTHON
 
 
 def stays(name: str) -> bool:
