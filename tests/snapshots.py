@@ -5,17 +5,29 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 
 __all__ = ["faults"]
 
-_SETUPTOOLS = "setuptools|distutils|parallel_backend"
+
+def _vendored() -> list[str]:
+    """Packages that setuptools carries with it: its modules hold theirs, whichever are found."""
+    spec = find_spec("setuptools")
+    assert spec is not None
+    assert spec.origin is not None
+    folder = Path(spec.origin).parent / "_vendor"
+    return sorted({path.stem for path in folder.iterdir() if path.stem.isidentifier()})
+
+
+_SETUPTOOLS = "|".join(["setuptools", "distutils", "parallel_backend", *_vendored()])
 _STANDARD = "|".join(map(re.escape, sorted(sys.stdlib_module_names)))
 _NEW_LOGGER = r"logging\.(Logger|PlaceHolder)@\w+|builtins\.list@\w+\[\]|int 0|bool (True|False)"
 # What comes once, with the import of a module that stays; the next hook finds it so.
 _IMPORTS = {
     rf"modules/({_SETUPTOOLS}|{_STANDARD})(\..*)?: \(absent\) -> ": (
         "a module of the standard library may keep its state in C, and setuptools' modules hold on "
-        "to each other's classes: to import them anew would give two of a kind"
+        "to each other's classes, and to what they carry: imported anew, there were two of a kind"
     ),
     rf"logger/[^:]*: \(absent\) -> ({_NEW_LOGGER})$": (
         "a logger is made when a module asks for it, and those who have it keep it: as it was made"
@@ -46,9 +58,10 @@ def faults(left: Sequence[Sequence[str]], *, way: str, again: bool = False) -> I
     allowed = dict(_BOTH_WAYS)
     if way == "in-place":
         allowed |= _IN_PLACE | ({} if again else _IMPORTS)
-    modules = {after for key, _, after in left if key.startswith("modules/")} if not again else {}
-    for key, before, after in left:
+    parts: set[str] = set()  # new modules, which are names in their packages, too
+    for key, before, after in sorted(left, key=lambda change: not change[0].startswith("modules/")):
         line = f"{key}: {before} -> {after}"
-        is_part = before == "(absent)" and after in modules and way == "in-place"
-        if not is_part and not any(re.match(pattern, line) for pattern in allowed):
+        if any(re.match(pattern, line) for pattern in allowed):
+            parts |= {after} if key.startswith("modules/") else set()
+        elif before != "(absent)" or after not in parts:
             yield line if len(line) < 1000 else f"{line[:990]} ..."

@@ -61,8 +61,14 @@ SEEN = {
     "builtins/left": "import builtins; builtins.left = True",
 }
 
-# Settled, so that the changes of locale and time zone are changes on every machine.
-ENVIRONMENT = {"LC_ALL": "C.UTF-8", "TZ": "UTC"}
+# Settled, so that the changes of locale and time zone are changes on every machine; and without
+# coverage, which is at work in between.
+ENVIRONMENT = {
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+    "COVERAGE_PROCESS_START": "",
+    "COVERAGE_PROCESS_CONFIG": "",
+}
 
 # Each change in a fork of its own, which compares with what its parent has seen.
 SCRIPT = """
