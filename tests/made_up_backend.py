@@ -39,6 +39,14 @@ class SpeechlessError(Exception):
         raise ValueError("no words")
 
 
+class NotesError(Exception):
+    """One whose notes cannot be had."""
+
+    @property
+    def __notes__(self) -> list[str]:  # type: ignore[override]
+        raise ValueError("no notes")
+
+
 class Stopped(BaseException):
     """One that ``except Exception`` does not see."""
 
@@ -118,6 +126,8 @@ def raise_error(of: str) -> NoReturn:
         raise KeyboardInterrupt
     if of == "speechless":
         raise SpeechlessError
+    if of == "no-notes":
+        raise NotesError("plain")
     if of == "stopped":
         raise Stopped("from below")
     raise AssertionError(of)
@@ -131,6 +141,8 @@ def end(how: str) -> Any:
         os._exit(3)
     elif how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif how == "real-time":
+        os.kill(os.getpid(), signal.SIGRTMIN + 5)
     elif how == "kill-group":
         os.killpg(0, signal.SIGTERM)
         time.sleep(60)
@@ -230,8 +242,8 @@ def wait(file: str, heeding: str = "", child: bool = False) -> NoReturn:
     partly = Path(f"{file}.partly")
     partly.write_text(str(os.getpid()))
     partly.rename(file)
-    while True:
-        signal.pause()
+    while True:  # not `pause`, which may begin just after the signal
+        time.sleep(0.01)
 
 
 def clean_up(file: str) -> None:

@@ -125,9 +125,15 @@ def test_a_hook_has_no_descriptor_of_the_server(wire: Wire, project: Path) -> No
     assert not pipes & {*found.values()}
 
 
-def test_signals_are_as_in_a_fresh_process(wire: Wire, project: Path) -> None:
+def test_signals_are_as_in_a_fresh_process(
+    mode: str, environment: dict[str, str], project: Path
+) -> None:
     """But who asks at the terminal, from the background, fails and is not stopped for ever."""
-    assert wire.value("signals", source=project) == {
+    # Coverage has a handler of its own.
+    plain = {name: value for name, value in environment.items() if "COVERAGE" not in name}
+    with open_wire(*MODES[mode], environment=plain) as wire:
+        seen = wire.value("signals", source=project)
+    assert seen == {
         "handlers": {
             "SIGINT": "default_int_handler",
             "SIGTERM": "SIG_DFL",
@@ -247,6 +253,7 @@ def test_an_exception_comes_with_its_traceback_and_notes(wire: Wire, project: Pa
         ("interrupt", "KeyboardInterrupt", ""),
         ("speechless", "made_up.SpeechlessError", "(its __str__ raises ValueError)"),
         ("stopped", "made_up.Stopped", "from below"),
+        ("no-notes", "made_up.NotesError", "plain"),
         ("another", "AssertionError", "another"),
     ],
 )
@@ -285,6 +292,7 @@ def test_arguments_that_do_not_fit_are_an_exception(wire: Wire, project: Path) -
         ("abort", {"outcome": "killed", "signal": "SIGABRT"}),
         ("kill", {"outcome": "killed", "signal": "SIGKILL"}),
         ("kill-group", {"outcome": "killed", "signal": "SIGTERM"}),
+        ("real-time", {"outcome": "killed", "signal": f"SIG{signal.SIGRTMIN + 5}"}),
         ("exit", {"outcome": "exited", "status": 3}),
         ("close-standard", {"outcome": "returned", "value": "still here"}),
     ],
@@ -485,6 +493,8 @@ if sys.argv[1] == "look":
         json.dump(seen, file)
 elif sys.argv[1] == "text":
     sys.exit("a reason")
+elif sys.argv[1] == "nothing":
+    sys.exit()
 elif sys.argv[1] == "status":
     sys.exit(int(sys.argv[2]))
 elif sys.argv[1] == "raise":
@@ -551,6 +561,7 @@ def test_a_script_under_a_safe_path_has_no_folder_of_its_own(
     ("arguments", "expected", "printed"),
     [
         (["text"], {"outcome": "exited", "status": 1}, "a reason\n"),
+        (["nothing"], {"outcome": "exited", "status": 0}, ""),
         (["status", 0], {"outcome": "exited", "status": 0}, ""),
         (["status", 9], {"outcome": "exited", "status": 9}, ""),
         (["status", 257], {"outcome": "exited", "status": 1}, ""),

@@ -310,9 +310,6 @@ def test_a_hook_that_returns_although_it_was_cancelled_has_returned(
     assert wire.receive() == {"id": request["id"], "outcome": "returned", "value": "done"}
 
 
-# --- the end of the client
-
-
 def test_what_was_asked_for_before_the_end_of_input_is_still_answered(
     wire: Wire, project: Path
 ) -> None:
@@ -453,6 +450,48 @@ def test_requests_may_stand_in_a_file_and_answers_go_to_one(
         )
     found = [json.loads(line) for line in answers.read_text().split("\n") if line]
     assert [each.get("value") for each in found] == [None, 0, 1, 2]
+
+
+def test_answers_that_cannot_be_written_end_the_server(
+    mode: str, environment: dict[str, str], project: Path, tmp_path: Path
+) -> None:
+    """Nobody reads them, or there is no room for them."""
+    file = tmp_path / "begun"
+    request = message(hook="wait", source=str(project), arguments={"file": str(file)})
+    reading, writing = os.pipe()
+    os.close(reading)
+    descriptors = [writing]
+    if os.path.exists("/dev/full"):
+        descriptors.append(os.open("/dev/full", os.O_WRONLY))
+    for stdout in descriptors:
+        requests_in, requests_out = os.pipe()
+        os.write(requests_out, json.dumps(request).encode() + b"\n")
+        done = subprocess.run(
+            [sys.executable, str(SERVER), *MODES[mode], *LONG],
+            env=environment,
+            stdin=requests_in,
+            stdout=stdout,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0
+        for descriptor in (requests_in, requests_out, stdout):
+            os.close(descriptor)
+
+
+def test_requests_that_cannot_be_read_end_the_server(
+    mode: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    with (tmp_path / "file").open("wb") as written:
+        done = subprocess.run(
+            [sys.executable, str(SERVER), *MODES[mode]],
+            env=environment,
+            stdin=written,
+            stdout=subprocess.PIPE,
+            timeout=PATIENCE,
+            check=True,
+        )
+    assert json.loads(done.stdout.splitlines()[0])["hello"] == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

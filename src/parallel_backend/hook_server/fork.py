@@ -56,8 +56,8 @@ class Signals:
     def take(self) -> list[int]:
         """What has come since this was last asked, when `inlet` is readable."""
         os.read(self.inlet, 1 << 10)
-        noted, self._noted[:] = [*self._noted], []
-        return noted
+        # One may come between any two steps.
+        return [self._noted.pop(0) for _ in range(len(self._noted))]
 
     def be_as_at_start(self) -> None:
         """In a hook's process: heed signals as a fresh process does, in the background."""
@@ -144,7 +144,6 @@ def _be_the_hook(request: Request, outlet: int, begin: Callable[[], None]) -> No
         pipe = os.fstat(copy)
         answer = answer_of(request, begin)
         line = finished(answer, request)
-        _write_out_files()
         _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
         if os.getpid() != process:
             status = status_of_fork(answer)
@@ -154,20 +153,6 @@ def _be_the_hook(request: Request, outlet: int, begin: Callable[[], None]) -> No
             status = 0
     finally:
         os._exit(status)
-
-
-def _write_out_files() -> None:
-    """Files that nobody has closed are closed by an interpreter that ends, which this does not."""
-    import gc
-    import io
-
-    kinds = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
-    for each in gc.get_objects():
-        if type(each) in kinds:
-            try:
-                each.flush()
-            except (OSError, ValueError):
-                continue
 
 
 def _beginning(

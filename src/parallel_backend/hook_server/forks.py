@@ -18,6 +18,8 @@ __all__ = ["ForkServer"]
 
 # An interpreter that finds its surroundings changed while it started is started anew this often.
 _MOST_STARTS = 3
+# Seconds between looks at a hook's process.
+_LOOK = 1.0
 _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 
@@ -65,6 +67,7 @@ class ForkServer:
             if self._service.finished and not waits:
                 return self._told
             self._wait()
+            self._reap()
             self._service.look_at_clock()
 
     # --- what happens
@@ -80,6 +83,8 @@ class ForkServer:
         if self._fork and self._fork.speaks:
             poll.register(self._fork.inlet, select.POLLIN)
         wait = self._service.wait()
+        if self._fork:  # in case that a signal is lost
+            wait = _LOOK if wait is None else min(wait, _LOOK)
         for descriptor, event in poll.poll(None if wait is None else int(wait * 1000) + 1):
             if descriptor == self._signals.inlet:
                 self._take_signals()
@@ -108,9 +113,7 @@ class ForkServer:
 
     def _take_signals(self) -> None:
         for number in self._signals.take():
-            if number == self._signals.CHILD:
-                self._reap()
-            else:
+            if number != self._signals.CHILD:  # which only has to wake this process
                 self._told = number
                 self._reading = False
                 self._service.abandon()
@@ -126,6 +129,7 @@ class ForkServer:
                 self._fork = None
 
     def _reap(self) -> None:
+        """See which processes of hooks have ended."""
         self._leaving = [pid for pid in self._leaving if os.waitpid(pid, os.WNOHANG)[0] == 0]
         fork = self._fork
         if fork:

@@ -56,7 +56,7 @@ def open_streams(request: Request) -> None:
 
 
 def finished(answer: dict[str, Any], request: Request) -> bytes:
-    """End what goes on in this process, as the interpreter's exit would; the answer as a line."""
+    """The answer as a line. What an interpreter does at its end is done: the process just exits."""
     flushed = _finish()
     if answer["outcome"] == "exited" and not flushed:
         answer["status"] = 120  # as Python's own
@@ -87,7 +87,22 @@ def _finish() -> bool:
                 stream.flush()
         except BaseException:
             flushed = flushed and stream is not sys.stdout
+    _write_out_files()
     return flushed
+
+
+def _write_out_files() -> None:
+    """Files that nobody has closed are written out by an interpreter that ends."""
+    import gc
+    import io
+
+    kinds = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
+    for each in gc.get_objects():
+        if type(each) in kinds:
+            try:
+                each.flush()
+            except (OSError, ValueError):
+                continue
 
 
 # --- a hook
@@ -154,8 +169,12 @@ def _raised(error: BaseException) -> dict[str, Any]:
         "type": f"{where}{kind.__qualname__}",
         "message": message,
         "traceback": text,
-        "notes": [str(note) for note in getattr(error, "__notes__", None) or ()],
+        "notes": [],
     }
+    try:
+        answer["notes"] = [str(note) for note in getattr(error, "__notes__", None) or ()]
+    except Exception:
+        answer["notes"] = ["(notes that cannot be shown)"]
     if isinstance(error, SystemExit):
         known = error.code is None or isinstance(error.code, (int, str))
         answer["code"] = error.code if known else str(error.code)

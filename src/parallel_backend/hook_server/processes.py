@@ -25,6 +25,7 @@ from parallel_backend.hook_server.surroundings import Surroundings
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
 __all__ = ["ProcessServer", "be_the_hook"]
 
@@ -137,7 +138,7 @@ class ProcessServer:
 
     def _end_hook(self, process: _Process) -> None:
         status, answer = process.popen.returncode, process.take_answer()
-        # An interpreter may still break when it ends.
+        # It may have been killed while it wrote its answer.
         self._service.ended(answer if status == 0 else b"", status)
 
     def _start(self, request: Request) -> _Process:
@@ -192,7 +193,7 @@ class _Process:
             signal_group(self.popen.pid, signal.SIGKILL)
 
 
-def be_the_hook(folder: str) -> None:
+def be_the_hook(folder: str) -> NoReturn:
     """In the fresh interpreter: do what the request in the private folder asks for."""
     with open(os.path.join(folder, "request"), "rb") as file:
         request = read_message(file.read())
@@ -201,9 +202,10 @@ def be_the_hook(folder: str) -> None:
     answer = answer_of(request, lambda: _begin(request))
     line = finished(answer, request)
     if os.getpid() != process:
-        raise SystemExit(status_of_fork(answer))
+        os._exit(status_of_fork(answer))
     with open(os.path.join(folder, "answer"), "wb") as file:
         file.write(line)
+    os._exit(0)
 
 
 def _begin(request: Request) -> None:

@@ -118,8 +118,7 @@ class Service:
         `status` is as `os.waitstatus_to_exitcode` has it: negative for a signal.
         """
         running, self._running = self._running, None
-        if running is None:
-            return
+        assert running is not None
         if running.reason:
             running.process.sweep()
         answer: dict[str, Any] = {"id": running.request.identity}
