@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from parallel_backend.process_state import Terminated, imports, process
+from parallel_backend.process_state import Terminated, imports, namespaces, process, runtime
 from parallel_backend.process_state.in_place import terminable
 from scripts import run_script, started_script
 
@@ -150,3 +152,32 @@ def test_a_package_that_was_set_aside_is_taken_again_only_as_it_was(
         part.unlink()
     spec = imports._SetAside().find_spec("kept_package")
     assert (spec is not None) == (change == "nothing")
+
+
+@pytest.mark.parametrize("value", [{"one": 1}, ["one"], {"one"}], ids=["dict", "list", "set"])
+def test_a_container_is_put_back_in_place(value: Any) -> None:
+    before = value.copy()
+    taken: dict[int, Any] = {}
+    namespaces._take_contents(value, taken)
+    [put_back] = taken.values()
+    value.clear()
+    put_back()
+    assert value == before
+
+
+def test_a_logger_of_a_class_that_a_hook_has_set_is_made_anew() -> None:
+    class Own(logging.Logger):
+        pass
+
+    kind = logging.getLoggerClass()
+    put_back = runtime.logs()
+    try:
+        logging.setLoggerClass(Own)
+        logging.getLogger("of_its_own_class")
+        logging.setLoggerClass(kind)
+        logging.getLogger("of_no_own_class")
+    finally:
+        logging.setLoggerClass(kind)
+        put_back()
+    assert type(logging.getLogger("of_its_own_class")) is kind
+    assert "of_no_own_class" in logging.Logger.manager.loggerDict
