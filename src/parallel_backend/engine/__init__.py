@@ -84,6 +84,8 @@ class Engine:
         `tracked`: whether that is of use.
         """
         self._tracked = tracked
+        if not getattr(compiler, "initialized", True):
+            compiler.initialize()  # MSVC's does so itself when it compiles, in each worker
         for name in ("compiler_so", "compiler_so_cxx"):
             self.writes_rules(getattr(compiler, name, None) or [])
 

@@ -97,11 +97,15 @@ def _serve(
         while (message := slots.receive())[0] != "end":
             _, index, alone = message
             mine = command if isolated else _apart(command)
-            begin = begin if isolated else snapshot(mine)
+            if not isolated:  # the others build theirs meanwhile
+                begin = {n: m for n, m in snapshot(mine).items() if not n.startswith("extension ")}
             extension = command.extensions[index]
             scopes[:] = [scope_of(mine, extension, slots=slots, publish=alone)]
             built = _build(engine, mine, extension, scopes[0], Built(index), carry=isolated)
             built.left = changed(begin, snapshot(mine, extension))
+            # What it has of its own now is what a later one begins from, here as in a serial build.
+            if (place := f"extension {extension.name!r}") in begin:
+                begin[place] = {name: mark(value) for name, value in vars(extension).items()}
             connection.send(("built", built))
             if built.left:
                 return
