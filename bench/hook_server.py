@@ -2,7 +2,8 @@
 
 Four hooks of a pure project (requirements, metadata, wheel, sdist) are called by four fresh
 processes, through a server that is started for them, and through one that is warm: in turns, each
-time on a new copy of the project. A ratio is to the fresh processes of the same turn; a server's
+time on a new copy of the project. The project has a ``setup.py`` or none: a server imports less
+beforehand where there is one. A ratio is to the fresh processes of the same turn; a server's
 start and end are part of the first one. ``.pyc`` files are in place.
 
 Then the metadata of the project is prepared many times, and the server's memory and descriptors
@@ -51,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="hook-server-bench-") as work:
         bench = _Bench(options.python, Path(work))
         for backend in _BACKENDS:
-            bench.compare(backend, turns=options.turns)
+            for setup in (False, True):
+                bench.compare(backend, setup=setup, turns=options.turns)
         for backend in _BACKENDS:
             bench.repeat(backend, hooks=options.hooks)
 
@@ -63,9 +65,11 @@ class _Bench:
         self.out = work / "out"
         self.answer = work / "answer.json"
         self.environment = clean_environment()
+        self.setup = False
 
-    def compare(self, backend: str, *, turns: int) -> None:
-        """Print how the ways compare."""
+    def compare(self, backend: str, *, setup: bool, turns: int) -> None:
+        """Print how the ways compare. `setup`: the project has a ``setup.py``."""
+        self.setup = setup
         ways: dict[str, Callable[[str], None]] = {
             "fresh": self._fresh,
             "started": self._started,
@@ -83,7 +87,7 @@ class _Bench:
                     began = time.perf_counter()
                     ways[name](backend)
                     spent[name].append(time.perf_counter() - began)
-        print(f"{backend}, {turns} turns")
+        print(f"{backend}, {'with setup.py' if setup else 'no setup.py'}, {turns} turns")
         for name, seconds in spent.items():
             ratios = [one / other for one, other in zip(seconds, spent["fresh"], strict=True)]
             median, low, high = statistics.median(seconds), min(seconds), max(seconds)
@@ -94,6 +98,7 @@ class _Bench:
 
     def repeat(self, backend: str, *, hooks: int) -> None:
         """Print what a server holds after some hooks, and after many."""
+        self.setup = False
         self._prepare()
         hook = "prepare_metadata_for_build_wheel"
         with HookServer(self.python) as server:
@@ -114,6 +119,8 @@ class _Bench:
             '[build-system]\nrequires = ["setuptools"]\n'
             '[project]\nname = "sample"\nversion = "1.0"\ndescription = "A sample"\n'
         )
+        if self.setup:
+            (self.project / "setup.py").write_text("from setuptools import setup\n\nsetup()\n")
         (package / "__init__.py").touch()
         for number in range(_MODULES):
             (package / f"module_{number}.py").write_text("VALUE = 1\n" * 50)

@@ -751,9 +751,11 @@ def test_the_command_line_waits_for_a_server_that_it_cannot_become(
     from parallel_backend import cli, hook_server
 
     assert hook_server.SERVER == SERVER
-    monkeypatch.setattr(os, "name", "nt")
-    monkeypatch.setattr(sys, "argv", ["parallel_backend", "serve", "--help"])
-    assert cli.main() == 0
+    with monkeypatch.context() as patches:  # pytest itself must not see it
+        patches.setattr(os, "name", "nt")
+        patches.setattr(sys, "argv", ["parallel_backend", "serve", "--help"])
+        status = cli.main()
+    assert status == 0
 
 
 def test_the_server_may_be_a_function_of_the_package(

@@ -209,11 +209,7 @@ def _compile_as_told(call: _Call, unit: _Unit) -> None:
 
 def _compile_or_take(call: _Call, unit: _Unit) -> None:
     """Compile by one known command, or take what it has made already in this build."""
-    commands = _commands(call, unit)
-    if len(commands) != 1:
-        _compile_as_told(call, unit)
-        return
-    command = commands[0]
+    [command] = _commands(call, unit)
     with call.engine.objects.entry(object_key(command)) as entry:
         if any(word.startswith(_SIDE_FILES) for word in command):
             _compile_with_side_files(call, unit, entry)

@@ -127,8 +127,5 @@ class Entry:
 
 def _stamp(path: str) -> list[int]:
     """What changes if somebody writes to an object; not its ctime, which a hard link changes."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return []
+    status = os.stat(path)
     return [status.st_mtime_ns, status.st_size, status.st_ino]

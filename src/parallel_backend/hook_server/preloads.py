@@ -3,7 +3,7 @@
 Only backends whose import was looked at stand here. Theirs starts no thread, makes no file and
 keeps nothing that depends on the moment. It must not matter either if it comes before what a
 project's own code does: so commands, which are made of what they find in `distutils` when they are
-imported, are for projects without any code that runs in a build.
+imported, are for projects that have no code of their own to run in a build.
 
 Never ``setuptools.command.build_ext``: it looks for Cython once, when it is imported.
 """
@@ -13,13 +13,22 @@ from __future__ import annotations
 import os
 import sys
 
+from parallel_backend.hook_server.projects import is_plain
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from parallel_backend.hook_server.messages import Request
 
-__all__ = ["UNWANTED", "has_plugins", "imported_by_hooks", "imported_by_setuptools", "top_level"]
+__all__ = [
+    "UNWANTED",
+    "fill_caches",
+    "has_plugins",
+    "imported_by_hooks",
+    "imported_by_setuptools",
+    "top_level",
+]
 
 #: What must not be imported beforehand, by whatever way it comes.
 UNWANTED = ("setuptools.command.build_ext", "Cython")
@@ -39,6 +48,7 @@ _BACKENDS = {
         "parallel_backend",
         "parallel_backend.engine",
         "parallel_backend.jobserver",
+        "parallel_backend.machine",
         "parallel_backend.process_state.caller",
         "parallel_backend.timings",
         *_SETUPTOOLS,
@@ -56,8 +66,6 @@ _COMMANDS = tuple(
 )
 _WITH_COMMANDS = ("parallel_backend", "setuptools.build_meta")
 
-# In pyproject.toml, what makes setuptools run code of the project: these keys, however spelled.
-_CODE = rb"(?<![\w-])(attr|cmdclass)(?![\w-])|\\[uUx]"
 # In an entry_points.txt, what makes setuptools run code of an installed package.
 _PLUGIN = (b"[distutils.", b"[setuptools.")
 _NO_PLUGINS = ("setuptools-", "wheel-")
@@ -74,28 +82,27 @@ def imported_by_hooks(request: Request) -> tuple[str, ...]:
 
 def imported_by_setuptools(request: Request) -> tuple[str, ...]:
     """What else they import where no code but that of setuptools runs before: its commands."""
-    if request.backend not in _WITH_COMMANDS or _has_code(request.source):
+    if request.backend not in _WITH_COMMANDS or not is_plain(request.source):
         return ()
     return _COMMANDS
+
+
+def fill_caches() -> None:
+    """Have the patterns compiled that setuptools looks for packages with.
+
+    They are the same for every project, and are kept by what compiles them.
+    """
+    from fnmatch import fnmatchcase
+
+    discovery = sys.modules.get("setuptools.discovery")
+    for finder in ("FlatLayoutModuleFinder", "FlatLayoutPackageFinder"):
+        for pattern in getattr(getattr(discovery, finder, None), "DEFAULT_EXCLUDE", ()):
+            fnmatchcase("", pattern)
 
 
 def top_level(request: Request) -> str:
     """The package that a request's backend is in."""
     return request.backend.partition(":")[0].partition(".")[0]
-
-
-def _has_code(source: str) -> bool:
-    """Whether a build by setuptools may run code of the project."""
-    if any(os.path.lexists(os.path.join(source, name)) for name in ("setup.py", "setup.cfg")):
-        return True
-    try:
-        with open(os.path.join(source, "pyproject.toml"), "rb") as file:
-            text = file.read()
-    except OSError:
-        return True
-    import re
-
-    return re.search(_CODE, text) is not None
 
 
 def has_plugins(folders: Iterable[str]) -> bool:

@@ -11,6 +11,7 @@ import sys
 
 from parallel_backend.hook_server.preloads import (
     UNWANTED,
+    fill_caches,
     has_plugins,
     imported_by_hooks,
     imported_by_setuptools,
@@ -56,6 +57,8 @@ class Warmth:
         self._commands = commands
         self._plugins: bool | None = None
         self._loaded: tuple[str, ...] = ()
+        #: The last request, and what it wants.
+        self._asked: tuple[Request, tuple[str, ...]] | None = None
         self._reads = Reads()
         self._folders: dict[str, Names] = {}
         self._packages: dict[str, tuple[Stamp, Names]] = {}
@@ -92,6 +95,7 @@ class Warmth:
         try:
             with self._reads:
                 _import(names)
+                fill_caches()
         except BaseException:
             self._unfit.append(top)
             return "" if [*sys.path, *sys.modules] == before else top
@@ -101,6 +105,12 @@ class Warmth:
         return top if spoilt or thread_count() > 1 else ""
 
     def _wanted(self, request: Request) -> tuple[str, ...]:
+        if self._asked is not None and self._asked[0] is request:
+            return self._asked[1]
+        self._asked = (request, self._find_wanted(request))
+        return self._asked[1]
+
+    def _find_wanted(self, request: Request) -> tuple[str, ...]:
         if top_level(request) in self._unfit:
             return ()
         names = imported_by_hooks(request)

@@ -94,12 +94,8 @@ def _forget(modules: Modules) -> None:
         and not _is_kept(name, module)
         and not _is_part(name, modules)
     }
-    for name, module in new.items():
+    for name in new:
         del sys.modules[name]
-        parent, _, child = name.rpartition(".")
-        if parent in modules and vars(modules[parent]).get(child) is module:
-            with contextlib.suppress(AttributeError):
-                delattr(modules[parent], child)
     for name, module in modules.items():
         if sys.modules.get(name) is not module:
             sys.modules[name] = module
