@@ -64,3 +64,17 @@ def shuffled(session: nox.Session) -> None:
     """Real packages' hooks in shuffled orders in one process; arguments: bench/shuffled.py."""
     session.install("-e", ".")
     session.run("python", "bench/shuffled.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
+def rebuilds(session: nox.Session) -> None:
+    """Random edits, kills and rebuilds beside builds from nothing; see tests/long_rebuilds.py."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/long_rebuilds.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
+def bytecode(session: nox.Session) -> None:
+    """A large tree, byte-compiled as compileall does it; see tests/long_bytecode.py."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/long_bytecode.py", *session.posargs)

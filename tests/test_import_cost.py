@@ -44,7 +44,7 @@ PURE_HOOKS = [
 ENGINE = [
     f"parallel_backend.engine.{path.stem}"
     for path in (SOURCE / "parallel_backend" / "engine").glob("*.py")
-    if path.stem != "__init__"
+    if path.stem not in ("__init__", "imports")
 ]
 HEAVY = ["Cython", "multiprocessing", "concurrent.futures", "asyncio", "numpy"]
 

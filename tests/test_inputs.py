@@ -14,16 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallel_backend.engine import inputs
+from parallel_backend.engine.headers import absent_of, read_rule, shadows
 from parallel_backend.engine.inputs import (
     Input,
-    absent_of,
     digest,
     has_changed,
     installed,
     look_at,
     now_at,
-    read_rule,
-    shadows,
     time_of,
 )
 
@@ -148,19 +146,24 @@ def test_a_file_that_may_have_changed_meanwhile_counts_as_changed(tmp_path: Path
     assert has_changed(late)
 
 
-def test_a_large_file_and_a_folder_have_no_hash(tmp_path: Path) -> None:
-    large = tmp_path / "large"
-    large.write_bytes(b"0" * (1 << 20))
+def test_a_large_file_has_no_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "_LARGE", 10)
+    (tmp_path / "large").write_bytes(b"0" * 10)
     assert look_at("large").content
-    large.write_bytes(b"0" * ((1 << 20) + 1))
+    (tmp_path / "large").write_bytes(b"0" * 11)
+    assert look_at("large").stamp
+    assert not look_at("large").content
+
+
+def test_the_names_in_a_folder_are_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    for name in ("large", "folder"):
-        known = look_at(name)
-        assert known.stamp
-        assert not known.content
-        assert not has_changed(known)
-        os.utime(name, ns=(PAST, PAST))
-        assert has_changed(known)
+    (tmp_path / "folder" / "a.h").touch()
+    known = look_at("folder")
+    (tmp_path / "folder" / "a.h").write_text("other text")
+    (tmp_path / "folder" / "b.h").touch()
+    assert has_changed(known)
+    (tmp_path / "folder" / "b.h").unlink()
+    assert not has_changed(known)
 
 
 def test_a_link_that_leads_elsewhere_has_changed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Objects: names made from commands, each path given once, and taken again only if equal."""
+"""Objects: names made from commands, each path given once."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from parallel_backend.engine.inputs import look_at
-from parallel_backend.engine.objects import Entry, Objects, object_key
+from parallel_backend.engine.objects import Objects, object_key
 from scripts import run_script
 
 COMMAND = ["cc", "-O2", "-DA=1", "-Iinclude", "-c", "a.c", "-o", ""]
@@ -97,114 +94,14 @@ def test_words_that_are_no_text_have_a_key() -> None:
 
 def test_a_path_keeps_its_base_name_in_a_folder_of_its_own(objects: Objects) -> None:
     with objects.entry("key") as entry:
-        path, known = entry.new_path("build/temp/src/a.o")
-        other = entry.new_path("build/temp/src/a.o")[0]
-        below = entry.new_path("src/a.o", below="private")[0]
-    assert known is None
+        path = entry.new_path("build/temp/src/a.o")
+        other = entry.new_path("build/temp/src/a.o")
+        below = entry.new_path("src/a.o", below="private")
     assert Path(path).name == Path(other).name == Path(below).name == "a.o"
     assert Path(path).parent.parent == Path("build/temp/src")
     assert Path(below).parent.parent == Path("private")
     assert len({path, other, below}) == 3
     assert all(Path(each).parent.is_dir() for each in (path, other, below))
-
-
-def made(entry: Entry, content: str, **facts: Any) -> str:
-    """An object, kept with these facts."""
-    path, known = entry.new_path("build/a.o", "same")
-    assert known is None
-    Path(path).write_text(content)
-    entry.keep(path, **{"circumstances": "same", "inputs": [], "absent": [], **facts})
-    return path
-
-
-def test_what_was_made_is_taken_again_as_a_copy(objects: Objects, tmp_path: Path) -> None:
-    (tmp_path / "a.c").write_text("source")
-    read = [look_at("a.c")]
-    with objects.entry("key") as entry:
-        first = made(entry, "object", inputs=read, absent=["a.h"])
-    paths = {first}
-    for _ in range(3):
-        # Another one in this process, and as another process reads it.
-        with Objects(tmp_path / "private").entry("key") as entry:
-            path, known = entry.new_path("build/a.o", "same")
-        assert known == (read, ["a.h"])
-        assert Path(path).read_text() == "object"
-        paths.add(path)
-        # Whoever changes a copy changes no other.
-        Path(path).write_text("changed by a project")
-        assert Path(first).read_text() == "object"
-    assert len(paths) == 4
-
-
-def test_another_command_s_object_is_not_taken(objects: Objects) -> None:
-    with objects.entry("key") as entry:
-        made(entry, "object")
-    with objects.entry("other") as entry:
-        assert entry.new_path("build/a.o", "same")[1] is None
-
-
-CHANGES: dict[str, Callable[[Path], object]] = {
-    "input": lambda _: Path("a.c").write_text("other source"),
-    "input gone": lambda _: Path("a.c").unlink(),
-    "input appears": lambda _: Path("missing.h").touch(),
-    "shadow appears": lambda _: Path("late.h").symlink_to("nowhere"),
-    "folder appears": lambda _: Path("late").mkdir(),
-    "object written to": lambda made: made.write_text("longer object"),
-    "object gone": lambda made: made.unlink(),
-    "object's time": lambda made: os.utime(made, ns=(1, 1)),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_nothing_is_taken_again_if_anything_changed(
-    change: str, objects: Objects, tmp_path: Path
-) -> None:
-    (tmp_path / "a.c").write_text("source")
-    read = [look_at("a.c"), look_at("missing.h")]
-    with objects.entry("key") as entry:
-        first = Path(made(entry, "object", inputs=read, absent=["late.h", "late"]))
-    with objects.entry("key") as entry:
-        assert entry.new_path("build/a.o", "same")[1] is not None
-    CHANGES[change](first)
-    with objects.entry("key") as entry:
-        path, known = entry.new_path("build/a.o", "same")
-    assert known is None
-    assert not Path(path).exists()
-    assert Path(path) != first
-
-
-@pytest.mark.parametrize("circumstances", ["other", "", None])
-def test_nothing_is_taken_again_in_other_circumstances(
-    circumstances: str | None, objects: Objects
-) -> None:
-    with objects.entry("key") as entry:
-        made(entry, "object")
-        assert entry.new_path("build/a.o", circumstances)[1] is None
-
-
-def test_nothing_is_taken_again_that_may_have_read_something_else(
-    objects: Objects, tmp_path: Path
-) -> None:
-    (tmp_path / "a.c").write_text("source")
-    with objects.entry("key") as entry:
-        made(entry, "object", inputs=[look_at("a.c")._replace(stamp=None)])
-        assert entry.new_path("build/a.o", "same")[1] is None
-
-
-def test_what_was_made_but_not_kept_is_not_taken(objects: Objects) -> None:
-    with objects.entry("key") as entry:
-        path = entry.new_path("build/a.o", "same")[0]
-        Path(path).write_text("half an object")
-    with objects.entry("key") as entry:
-        assert entry.new_path("build/a.o", "same")[1] is None
-
-
-def test_a_hard_link_to_an_object_is_no_change(objects: Objects) -> None:
-    with objects.entry("key") as entry:
-        path = made(entry, "object")
-    os.link(path, "build/published.o")
-    with objects.entry("key") as entry:
-        assert entry.new_path("build/a.o", "same")[1] is not None
 
 
 def test_threads_never_get_one_path(objects: Objects) -> None:
@@ -216,7 +113,7 @@ def test_threads_never_get_one_path(objects: Objects) -> None:
             with objects.entry("key") as entry:
                 inside.append(1)
                 assert len(inside) == 1
-                paths.append(entry.new_path("build/a.o")[0])
+                paths.append(entry.new_path("build/a.o"))
                 inside.pop()
 
     threads = [threading.Thread(target=take) for _ in range(4)]
@@ -242,7 +139,7 @@ for number in range(4):
         paths = []
         for _ in range(25):
             with objects.entry("key") as entry:
-                paths.append(entry.new_path("build/a.o")[0])
+                paths.append(entry.new_path("build/a.o"))
         Path(f"paths-{number}").write_text(json.dumps(paths))
         os._exit(0)
     children.append(child)
@@ -266,7 +163,7 @@ from pathlib import Path
 from parallel_backend.engine.objects import Objects
 
 with Objects(Path("private")).entry("key") as entry:
-    print(entry.new_path("build/a.o")[0], flush=True)
+    print(entry.new_path("build/a.o"), flush=True)
     os.kill(os.getpid(), 9)
 """
 
@@ -277,4 +174,4 @@ def test_a_process_that_is_killed_keeps_neither_the_lock_nor_leaves_its_path_to_
     done: subprocess.CompletedProcess[str] = run_script(DIE, cwd=tmp_path)
     assert done.returncode == -9
     with objects.entry("key") as entry:
-        assert entry.new_path("build/a.o")[0] != done.stdout.strip()
+        assert entry.new_path("build/a.o") != done.stdout.strip()

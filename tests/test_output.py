@@ -30,7 +30,7 @@ fake
 
 CLOSING_LINE = re.compile(
     r"parallel-backend: (\d+) objects? and (\d+) extensions? in (\d+\.\d) s "
-    r"on (\d+) jobs? \((\d+\.\d) busy\)"
+    r"on (\d+) jobs? \((\d+\.\d) busy\): \d+ compiled, \d+ reused"
 )
 
 # A method on the instance: sources are then compiled in forks.
@@ -165,7 +165,7 @@ def test_busy_jobs_come_near_the_jobs_where_all_have_work(mode: str, tmp_path: P
     assert busy >= 2.0
 
 
-def test_equal_commands_are_one_object_in_the_closing_line(tmp_path: Path) -> None:
+def test_equal_commands_compile_once_as_the_closing_line_tells(tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", {"a": 1, "b": 1})
     (folder / "setup.py").write_text(
         "from setuptools import Extension, setup\n"
@@ -174,7 +174,8 @@ def test_equal_commands_are_one_object_in_the_closing_line(tmp_path: Path) -> No
     (folder / "shared.c").write_text("int shared(void) { return 1; }\n")
     done = built(folder, NO_OPTIMISATION)
     objects, extensions, *_ = closing_line(done)
-    assert (objects, extensions) == (3, 2)
+    assert (objects, extensions) == (4, 2)
+    assert done.stdout.endswith(": 3 compiled, 1 reused\n")
 
 
 def test_the_jobs_of_a_jobserver_without_a_number_are_told(tmp_path: Path) -> None:

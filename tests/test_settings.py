@@ -116,6 +116,13 @@ VALUES: dict[str, dict[str, object]] = {
     "memory-per-job": {"2GiB": 2048 * MIB, "1MiB": MIB, "3k": 3072},
     "keep-going": {"true": True, "off": False, "1": True, "no": False},
     "hooks": {"fork": "fork", "in-place": "in-place"},
+    "launcher": {
+        "ccache": "ccache",
+        "ccache;distcc": "ccache distcc",
+        "none": "none",
+        "auto": "auto",
+    },
+    "local-jobs": {"2": 2, "auto": None},
 }
 
 
@@ -261,7 +268,8 @@ def test_a_near_miss_of_our_key_in_config_settings_names_the_nearest(
 ) -> None:
     assert fails(lambda: read({name: "1"})) == (
         f"-C: unknown key {name!r}; the nearest is {nearest!r}, "
-        "known are jobs, extensions, memory-per-job, keep-going, hooks"
+        "known are jobs, extensions, memory-per-job, keep-going, fresh, store-size, hooks, "
+        "launcher, local-jobs"
     )
 
 
@@ -321,3 +329,17 @@ def test_makeflags_tell_jobs_or_a_jobserver(
 def test_a_jobserver_comes_before_configuration_files(read: Read, tmp_path: Path) -> None:
     write(tmp_path / "setup.cfg", "[build_ext]\nparallel = 3\n")
     assert read(MAKEFLAGS="--jobserver-auth=3,4").jobs is None
+
+
+@pytest.mark.parametrize("value", ["", "  ", "'unfinished", "''", True, 3])
+def test_a_launcher_is_the_words_of_a_command(read: Read, value: object) -> None:
+    message = fails(lambda: read({"launcher": value}))
+    assert message == (
+        f"-C launcher: {value!r} is not allowed; "
+        'allowed is a command such as "ccache", or "auto" or "none"'
+    )
+
+
+def test_local_slots_are_the_machines_where_nothing_else_is_said() -> None:
+    assert Settings(jobs=64).local_slots() == offer(memory_per_job=512 * MIB).jobs
+    assert Settings(jobs=64, local_jobs=3).local_slots() == 3

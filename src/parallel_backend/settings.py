@@ -30,6 +30,7 @@ __all__ = ["Settings", "read_settings"]
 _PREFIX = "PARALLEL_BACKEND_"
 _TABLE = "[tool.parallel-backend] in pyproject.toml"
 _DEFAULT_MEMORY_PER_JOB = 512 * 2**20
+_DEFAULT_STORE_SIZE = 2 * 2**30
 
 # setuptools.build_meta reads these and ignores the rest; all others of its keys begin with "--".
 _SETUPTOOLS_KEYS = frozenset(
@@ -51,7 +52,13 @@ class Settings:
     :param extensions: how extensions are built side by side.
     :param memory_per_job: bytes of memory to count on for each job.
     :param keep_going: build what can be built before a failure is reported.
+    :param launcher: what stands before the compiler: a command's words, "auto", or "none"; None:
+        nothing, but what the user's own compiler begins with is recognized.
+    :param local_jobs: slots of this machine where `jobs` counts those of others; None: as many as
+        the machine offers.
     :param hooks: where a hook runs: in a fork of the process where that is safe, or in the process.
+    :param fresh: compile everything, and take nothing from the object store.
+    :param store_size: bytes that the object store may hold after a build.
     :param makeflags: ``MAKEFLAGS`` as found, "" if there is none.
     :param user_config: path of the user's ``DIST_EXTRA_CONFIG`` file, if the variable is set.
     :param backend_config: the config settings without our keys, for setuptools.
@@ -63,6 +70,10 @@ class Settings:
     memory_per_job: int = _DEFAULT_MEMORY_PER_JOB
     keep_going: bool = False
     hooks: Literal["fork", "in-place"] = "fork"
+    launcher: str | None = None
+    local_jobs: int | None = None
+    fresh: bool = False
+    store_size: int = _DEFAULT_STORE_SIZE
     makeflags: str = ""
     user_config: str | None = None
     backend_config: dict[str, Any] | None = None
@@ -71,6 +82,13 @@ class Settings:
         """The number of job slots: ``jobs``, or else what the machine offers now."""
         if self.jobs is not None:
             return self.jobs
+        return self._offer()
+
+    def local_slots(self) -> int:
+        """The same, of this machine alone, while `jobs` counts those of others, too."""
+        return self.local_jobs or self._offer()
+
+    def _offer(self) -> int:
         from parallel_backend import machine
 
         return machine.offer(memory_per_job=self.memory_per_job).jobs
@@ -167,6 +185,23 @@ def _text(value: object) -> str:
     return str(value).strip()
 
 
+def _local_jobs(value: object) -> int | None:
+    jobs = _jobs(value)
+    return None if jobs == "auto" else jobs
+
+
+def _launcher(value: object) -> str:
+    """A command's words; CMake parts them by semicolons."""
+    if not isinstance(value, str):
+        raise TypeError(value)
+    import shlex
+
+    words = shlex.split(value.replace(";", " "))
+    if not words or not all(words):
+        raise ValueError(value)
+    return shlex.join(words)
+
+
 class _Key(NamedTuple):
     parse: Callable[[object], Any]
     allowed: str
@@ -177,7 +212,11 @@ _KEYS = {
     "extensions": _Key(_one_of("process", "thread", "serial"), '"process", "thread" or "serial"'),
     "memory-per-job": _Key(_memory, 'more than 0 with B, KiB, MiB, GiB or TiB, such as "2GiB"'),
     "keep-going": _Key(_switch, "true, false, 1, 0, yes, no, on or off"),
+    "fresh": _Key(_switch, "true, false, 1, 0, yes, no, on or off"),
+    "store-size": _Key(_memory, 'more than 0 with B, KiB, MiB, GiB or TiB, such as "2GiB"'),
     "hooks": _Key(_one_of("fork", "in-place"), '"fork" or "in-place"'),
+    "launcher": _Key(_launcher, 'a command such as "ccache", or "auto" or "none"'),
+    "local-jobs": _Key(_local_jobs, 'a whole number from 1, or "auto"'),
 }
 
 
@@ -216,7 +255,7 @@ def _split_config_settings(
         key = name.replace("_", "-")
         if key in _KEYS:
             last = (value or [None])[-1] if isinstance(value, list | tuple) else value
-            is_bare_switch = key == "keep-going" and last in (None, "")
+            is_bare_switch = _KEYS[key].parse is _switch and last in (None, "")
             told = "true" if is_bare_switch else last
             found[key] = _Found(_parse(key, told, where=f"-C {name}"), f"-C {name}")
             continue

@@ -13,12 +13,18 @@ class Tally:
     """Counts of one hook call. Times are seconds of the monotonic clock."""
 
     def __init__(self) -> None:
-        self.objects = 0
+        self.compiled = 0
+        self.reused = 0
         self.extensions = 0
         self.elapsed = 0.0
         #: Job slots that were in use, times the seconds that they were.
         self.busy = 0.0
         self._depth = 0
+
+    def count(self, *, compiled: int, reused: int) -> None:
+        """Count objects: those that were compiled, and those that were there already."""
+        self.compiled += compiled
+        self.reused += reused
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -34,13 +40,15 @@ class Tally:
 
     def closing_line(self, *, slots: int) -> str | None:
         """One line for the end of a hook; None where nothing was compiled and nothing linked."""
-        if not self.objects and not self.extensions:
+        objects = self.compiled + self.reused
+        if not objects and not self.extensions:
             return None
         average = self.busy / self.elapsed if self.elapsed else 0.0
         return (
-            f"parallel-backend: {_count(self.objects, 'object')} and "
+            f"parallel-backend: {_count(objects, 'object')} and "
             f"{_count(self.extensions, 'extension')} in {self.elapsed:.1f} s "
-            f"on {_count(slots, 'job')} ({average:.1f} busy)"
+            f"on {_count(slots, 'job')} ({average:.1f} busy): "
+            f"{self.compiled} compiled, {self.reused} reused"
         )
 
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib.util
 import os
 import re
-import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from parallel_backend.engine.imports import watching
 from parallel_backend.settings import Settings
 from parallel_backend.timings import Tally
 
 if TYPE_CHECKING:
+    from parallel_backend.engine.compilers import Compilers
     from parallel_backend.engine.costs import Costs
+    from parallel_backend.engine.inputs import Input
+    from parallel_backend.engine.launchers import Launcher
     from parallel_backend.engine.objects import Objects
     from parallel_backend.engine.slots import PoolSlots
+    from parallel_backend.engine.store import Store
     from parallel_backend.jobserver import Pool
 
 __all__ = ["Engine", "installed"]
@@ -28,7 +34,12 @@ class Engine:
     """What the parts of the engine share for the length of one hook call."""
 
     objects: Objects
+    store: Store
+    compilers: Compilers
     costs: Costs
+    #: When it started, by the clock of the file system, in nanoseconds.
+    began: int
+    launcher: Launcher
     slots: PoolSlots
 
     def __init__(self, *, settings: Settings, private: Path) -> None:
@@ -37,10 +48,10 @@ class Engine:
         self.tally = Tally()
         #: Reports of failures that were raised, and that a project may have caught.
         self.raised: list[str] = []
-        self._tracked = False
-        self._writes_rules: dict[tuple[str, ...], bool] = {}
-        self._lock = threading.Lock()
+        #: What is installed, as it was when somebody looked first.
+        self.looks: dict[str, Input] = {}
         self._pool: Pool | None = None
+        self._launcher: Launcher | None = None
 
     def open_pool(self, stack: contextlib.ExitStack) -> Pool:
         """The token pool, open until the stack is closed; children find it in the environment."""
@@ -59,47 +70,65 @@ class Engine:
             stack.enter_context(_environment(self._pool.environment))
         return self._pool
 
-    def start(self, stack: contextlib.ExitStack) -> None:
+    def open_launcher(self, stack: contextlib.ExitStack) -> Launcher:
+        """What stands before compilers, until the stack is closed."""
+        if self._launcher is None:
+            from parallel_backend.engine import launchers
+
+            self._launcher = stack.enter_context(launchers.opened(self.settings, self.private))
+        return self._launcher
+
+    def start(self, stack: contextlib.ExitStack, distribution: Any) -> None:
         """Get ready to compile: now, and not in a project that has nothing to compile."""
         from parallel_backend.engine import patches
+        from parallel_backend.engine.compilers import Compilers
         from parallel_backend.engine.costs import Costs
+        from parallel_backend.engine.inputs import now_at
         from parallel_backend.engine.objects import Objects
         from parallel_backend.engine.output import capturing
         from parallel_backend.engine.slots import PoolSlots
+        from parallel_backend.engine.store import open_store
 
+        build = distribution.get_option_dict("build").get("build_base", ("", "build"))[1]
+        self.store = open_store(
+            Path(build),
+            self.private,
+            limit=self.settings.store_size,
+            fresh=self.settings.fresh,
+        )
+        self.began = now_at(self.store.folder)
+        stack.callback(self._trim)
+        self.compilers = Compilers()
         self.objects = Objects(self.private)
         self.costs = Costs()
+        self.launcher = self.open_launcher(stack)
         self.slots = PoolSlots(self.open_pool(stack), self.tally)
         stack.enter_context(capturing(self.private))
         stack.enter_context(patches.applied(self))
+
+    def _trim(self) -> None:
+        if self.tally.compiled:
+            self.store.trim()
 
     def number_of_slots(self) -> int:
         """As far as it can be told: under a jobserver that names none it is the machine's."""
         limit = self._pool.limit if self._pool else None
         return limit or self.settings.slots()
 
-    def prepare(self, compiler: Any, *, tracked: bool) -> None:
-        """Before workers start: learn whether compilers can tell which files they read.
+    def prepare(self, compiler: Any, *, sources: Iterable[Any]) -> None:
+        """Before workers start: learn what the compilers are.
 
-        `tracked`: whether that is of use.
+        `sources`: the extensions that are to be built.
         """
-        self._tracked = tracked
         if not getattr(compiler, "initialized", True):
             compiler.initialize()  # MSVC's does so itself when it compiles, in each worker
-        for name in ("compiler_so", "compiler_so_cxx"):
-            self.writes_rules(getattr(compiler, name, None) or [])
-
-    def writes_rules(self, command: list[str]) -> bool:
-        """Whether a compiler takes gcc's ``-MD -MF``, and whether it is of use."""
-        if not self._tracked:
-            return False
-        words = [word for word in command if not word.startswith("-")]
-        end = next((i for i, word in enumerate(command) if word.startswith("-")), len(words))
-        program = tuple(command[:end])
-        with self._lock:
-            if program not in self._writes_rules:
-                self._writes_rules[program] = bool(program) and _is_like_gcc(program)
-            return self._writes_rules[program]
+        self.launcher.prepare(compiler)
+        names = {str(source) for extension in sources for source in extension.sources}
+        for source in {os.path.splitext(name)[1]: name for name in names}.values():
+            kind = "compiler_so_cxx" if self.compilers.is_cplusplus(source) else "compiler_so"
+            command, variables = self.launcher.launched(getattr(compiler, kind, None) or [])
+            self.compilers.of_source(command, source, {**os.environ, **variables})
+        self.compilers.of_link(getattr(compiler, "linker_so", None) or [], os.environ)
 
 
 @contextlib.contextmanager
@@ -113,9 +142,24 @@ def installed(*, settings: Settings, private: Path, builds: bool) -> Iterator[in
         engine = Engine(settings=settings, private=private)
         if builds:
             engine.open_pool(stack)
+            if importlib.util.find_spec("setuptools_rust"):
+                from parallel_backend.rust import steady_interpreter
+
+                stack.enter_context(steady_interpreter())
+        patches = stack.enter_context(contextlib.ExitStack())
+        seen = functools.partial(_translate_at_once, engine, stack, patches)
+        stack.enter_context(watching("Cython.Build.Dependencies", seen))
         stack.enter_context(_started_on_demand(engine, stack))
         stack.enter_context(_told(engine))
         yield engine.number_of_slots()
+
+
+def _translate_at_once(
+    engine: Engine, stack: contextlib.ExitStack, patches: contextlib.ExitStack, module: ModuleType
+) -> None:
+    from parallel_backend.engine.translation import translate_at_once
+
+    translate_at_once(module, engine, stack, patches)
 
 
 @contextlib.contextmanager
@@ -164,17 +208,17 @@ def _started_on_demand(engine: Engine, stack: contextlib.ExitStack) -> Iterator[
     waiting: list[tuple[Any, str, Any]] = []
     started = False
 
-    def start() -> None:
+    def start(dist: Any) -> None:
         nonlocal started
         started = True
         _put_back(waiting)
-        engine.start(stack)
+        engine.start(stack, dist)
 
     def __init__(self: Any, dist: Any) -> None:
         bases = [base for base in type(self).__mro__ if _COMPILES.match(base.__module__)]
         if bases and not started:
             if dist.has_ext_modules() or dist.has_c_libraries():
-                start()
+                start(dist)
             else:
                 waiting.extend(_start_when_it_runs(base, start) for base in bases)
         original(self, dist)
@@ -187,13 +231,13 @@ def _started_on_demand(engine: Engine, stack: contextlib.ExitStack) -> Iterator[
         _put_back(waiting)
 
 
-def _start_when_it_runs(kind: Any, start: Callable[[], None]) -> tuple[Any, str, Any]:
+def _start_when_it_runs(kind: Any, start: Callable[[Any], None]) -> tuple[Any, str, Any]:
     """Start the engine before the first command of a class does its work; what to put back."""
     name = "build_extensions" if kind.__module__.endswith("build_ext") else "run"
     original = vars(kind).get(name)
 
     def first(self: Any) -> None:
-        start()
+        start(self.distribution)
         getattr(self, name)()
 
     setattr(kind, name, first)
@@ -206,18 +250,3 @@ def _put_back(waiting: list[tuple[Any, str, Any]]) -> None:
 
 
 _COMPILES = re.compile(r"(setuptools\._)?distutils\.command\.build_(ext|clib)$")
-
-
-def _is_like_gcc(program: tuple[str, ...]) -> bool:
-    """Whether a compiler defines what gcc, clang and their kin define."""
-    try:
-        answer = subprocess.run(
-            [*program, "-dM", "-E", "-x", "c", os.devnull],
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            check=False,
-            timeout=30,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return answer.returncode == 0 and b"#define __GNUC__ " in answer.stdout

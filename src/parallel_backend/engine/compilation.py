@@ -6,7 +6,6 @@ import contextlib
 import copy
 import functools
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from distutils.errors import CCompilerError, CompileError
@@ -14,20 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from parallel_backend.engine import crew
 from parallel_backend.engine.failures import explain
-from parallel_backend.engine.inputs import (
-    Input,
-    absent_of,
-    digest,
-    installed,
-    look_at,
-    now_at,
-    read_rule,
-    shadows,
-    time_of,
-)
+from parallel_backend.engine.inputs import Input, installed, look_at, now_at
 from parallel_backend.engine.objects import Entry, object_key
 from parallel_backend.engine.origins import is_stock
 from parallel_backend.engine.output import Cancelled, Job, current_job
+from parallel_backend.engine.reuse import Compilation, expecting
 from parallel_backend.engine.scope import Scope
 from parallel_backend.engine.state import changed, snapshot
 from parallel_backend.process_state import fork_is_safe
@@ -42,6 +32,7 @@ __all__ = ["compile_sources"]
 _SIDE_FILES = (
     "--coverage", "-fcallgraph-info", "-fdump-", "-fprofile-arcs", "-fstack-usage",
     "-fprofile-generate", "-ftest-coverage", "-gsplit-dwarf", "-M", "-save-temps", "-Wp,-M",
+    "-frecord-gcc-switches", "-frecord-command-line", "-grecord-command-line",
 )  # fmt: skip
 
 
@@ -56,6 +47,7 @@ class _Unit:
     inputs: list[Input] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     compiled: bool = False
+    reused: bool = False
     #: It was compiled apart, succeeded, and changed nothing that another one could see.
     settled: bool = False
     job: Job | None = None
@@ -72,7 +64,6 @@ class _Call:
     scope: Scope
     below: str | None
     depends: list[Input]
-    environment: str
     cc_args: list[str]
     postargs: list[str]
     pp_opts: list[str]
@@ -120,10 +111,7 @@ def compile_sources(
     # Without a folder for them setuptools puts objects beside the sources; ours do not stay there.
     below = None if options["output_dir"] or compiler.output_dir else str(engine.private)
     depends = [look_at(os.fspath(path)) for path in options["depends"] or ()]
-    environment = digest(repr(sorted(os.environ.items())).encode(errors="surrogateescape"))
-    call = _Call(
-        engine, compiler, scope, below, depends, environment, cc_args, list(postargs), pp_opts
-    )
+    call = _Call(engine, compiler, scope, below, depends, cc_args, list(postargs), pp_opts)
     units = [_Unit(plain, *build[plain]) for plain in dict.fromkeys(objects) if plain in build]
     job = current_job()
     if job is not None:  # what the extension said so far comes before what its sources say
@@ -135,14 +123,16 @@ def compile_sources(
         scope.inputs += unit.inputs
         scope.absent.update(unit.absent)
         scope.compiled += unit.compiled and below is None
+        scope.reused += unit.reused and below is None
     return [scope.objects.get(plain, plain) for plain in objects]
 
 
 def _build(call: _Call, units: list[_Unit]) -> None:
     keep_going = call.engine.settings.keep_going
     if is_stock(call.compiler) and _is_one_command(call, units):
+        units = [unit for unit in units if not _take(call, unit)]
         by_cost = sorted(units, key=call.cost_of, reverse=True) if len(units) > 1 else units
-        attempt = functools.partial(_attempt, call, _compile_or_take)
+        attempt = functools.partial(_attempt, call, _compile_by_one_command)
         if len(units) > 1:
             start = functools.partial(crew.Thread[_Unit], attempt, _cancel)
             crew.run(by_cost, start, slots=call.scope.slots, keep_going=keep_going)
@@ -202,44 +192,63 @@ def _compile_as_told(call: _Call, unit: _Unit) -> None:
     executables = getattr(call.compiler, "compiler_so", None) or []
     key = object_key([*executables, *words], scope=call.scope.name or unit.plain)
     with call.engine.objects.entry(key) as entry:
-        unit.path = entry.new_path(unit.plain, below=call.below)[0]
-        call.compile(unit, unit.path)
-        unit.compiled = True
+        unit.path = entry.new_path(unit.plain, below=call.below)
+        _compile_or_take(call, unit, unit.path)
 
 
-def _compile_or_take(call: _Call, unit: _Unit) -> None:
-    """Compile by one known command, or take what it has made already in this build."""
+def _take(call: _Call, unit: _Unit) -> bool:
+    """Have what the command has made before, in this build or another, if it is there."""
+    [command] = _commands(call, unit)
+    words, variables = call.engine.launcher.launched(command)
+    if command.count("") != 1 or any(word.startswith(_SIDE_FILES) for word in command):
+        return False
+    with call.engine.objects.entry(object_key(command)) as entry:
+        unit.path = entry.new_path(unit.plain, below=call.below)
+        expected = Compilation(call.engine, unit.path, unit.source)
+        words = [word or unit.path for word in words]
+        environ = {**os.environ, **variables} if variables else None
+        if expected.begin(words, environ) is None:
+            _note(call, unit, expected)
+    return unit.reused
+
+
+def _compile_by_one_command(call: _Call, unit: _Unit) -> None:
+    """Compile by one command that is known."""
     [command] = _commands(call, unit)
     with call.engine.objects.entry(object_key(command)) as entry:
         if any(word.startswith(_SIDE_FILES) for word in command):
             _compile_with_side_files(call, unit, entry)
             return
-        tracked = call.engine.writes_rules(command)
-        circumstances = _circumstances(command, call.environment) if tracked else None
-        unit.path, known = entry.new_path(unit.plain, circumstances, below=call.below)
-        if known is not None:
-            unit.inputs, unit.absent = known
-            return
+        unit.path = unit.path or entry.new_path(unit.plain, below=call.below)
         folder, name = os.path.split(unit.path)
         # Under another name until it is whole, so that nobody ever takes half an object for one.
         target = os.path.join(folder, f"tmp-{os.getpid()}-{name}")
-        rule = f"{target}.d"
-        began, source = time_of(folder), look_at(unit.source, content=False)
         try:
-            call.compile(unit, target, *(("-MD", "-MF", rule) if tracked else ()))
+            _compile_or_take(call, unit, target)
             os.replace(target, unit.path)
-            unit.compiled = True
-            if circumstances and _note_reads(call, unit, rule, command, source, began):
-                entry.keep(
-                    unit.path,
-                    circumstances=circumstances,
-                    inputs=unit.inputs,
-                    absent=unit.absent,
-                )
         finally:
-            for leftover in (rule, target):
-                with contextlib.suppress(OSError):
-                    os.unlink(leftover)
+            with contextlib.suppress(OSError):
+                os.unlink(target)
+        if unit.reused and unit.job is not None:
+            unit.job.text()  # it was not compiled: nobody wants to read how
+
+
+def _compile_or_take(call: _Call, unit: _Unit, target: str) -> None:
+    """Compile to `target`, or have what the command has made before, in this build or another."""
+    expected = Compilation(call.engine, target, unit.source)
+    try:
+        with expecting(expected):
+            call.compile(unit, target)
+    finally:
+        expected.clean_up()
+    _note(call, unit, expected)
+
+
+def _note(call: _Call, unit: _Unit, expected: Compilation) -> None:
+    unit.reused = expected.reused
+    unit.compiled = not expected.reused
+    unit.inputs = [*expected.inputs, *call.depends]
+    unit.absent = expected.absent
 
 
 def _compile_with_side_files(call: _Call, unit: _Unit, entry: Entry) -> None:
@@ -249,47 +258,9 @@ def _compile_with_side_files(call: _Call, unit: _Unit, entry: Entry) -> None:
     """
     with call.engine.objects.entry(object_key([], scope=os.path.abspath(unit.plain))):
         call.compile(unit, unit.plain)
-        unit.path = entry.new_path(unit.plain, below=call.below)[0]
+        unit.path = entry.new_path(unit.plain, below=call.below)
         os.replace(unit.plain, unit.path)
         unit.compiled = True
-
-
-def _circumstances(command: list[str], environment: str) -> str:
-    """What decides a command's result beside its words: the environment, and which file the
-    compiler is (one of another version has another size or time)."""
-    program = _which(command[0], os.environ.get("PATH"))
-    status = os.stat(program) if program else None
-    identity = (program, status.st_size, status.st_mtime_ns) if status else ()
-    return digest(repr((identity, environment)).encode())
-
-
-@functools.lru_cache(maxsize=64)
-def _which(name: str, path: str | None) -> str | None:
-    return shutil.which(name, path=path)
-
-
-def _note_reads(
-    call: _Call, unit: _Unit, rule: str, command: list[str], source: Input, began: int
-) -> bool:
-    """Note what the compiler says that it has read; whether all of it was as it is now."""
-    try:
-        with open(rule, encoding="utf-8", errors="surrogateescape") as stream:
-            names = read_rule(stream.read())
-    except OSError:
-        return False
-    is_installed = installed()
-    unit.absent, present = absent_of(shadows(names, command, is_installed), began)
-    seen = [_seen(name, source, began) for name in names if not is_installed(name)]
-    unit.inputs = [*seen, *present, *call.depends]
-    return bool(names) and all(known.stamp is not None for known in unit.inputs)
-
-
-def _seen(name: str, source: Input, began: int) -> Input:
-    """A file as the command read it; of the source it is known how it was before."""
-    if name == source.path:
-        unchanged = look_at(name, content=False) == source
-        return source if unchanged else source._replace(stamp=None)
-    return look_at(name, since=began)
 
 
 # --- one source, apart: in its own process
@@ -300,13 +271,14 @@ def _attempt_apart(call: _Call, unit: _Unit) -> tuple[Any, ...]:
     before = snapshot(call.scope.command, compiler=call.compiler)
     succeeded = _attempt(call, _compile_as_told, unit)
     after = snapshot(call.scope.command, compiler=call.compiler)
-    return unit.path, unit.compiled, succeeded and not changed(before, after)
+    settled = succeeded and not changed(before, after)
+    return unit.path, unit.compiled, unit.reused, unit.inputs, unit.absent, settled
 
 
 def _note_apart(unit: _Unit, result: tuple[Any, ...] | None) -> bool:
     """In the process that forked: what became of a source."""
     if result is not None:
-        unit.path, unit.compiled, unit.settled = result
+        unit.path, unit.compiled, unit.reused, unit.inputs, unit.absent, unit.settled = result
     return unit.settled
 
 

@@ -67,8 +67,9 @@ class WorkerDied(ParallelBackendError):
 def build_extensions(engine: Engine, command: Any) -> None:
     """What ``build_ext.build_extensions()`` does."""
     command.check_extensions_list(command.extensions)
-    engine.prepare(command.compiler, tracked=len(command.extensions) > 1)
+    engine.prepare(command.compiler, sources=command.extensions)
     _import_what_all_need(command)
+    _remove_earlier(engine, command)
     with engine.tally.running():
         began = time.monotonic()
         try:
@@ -78,6 +79,25 @@ def build_extensions(engine: Engine, command: Any) -> None:
             raise
         finally:
             engine.tally.busy += time.monotonic() - began
+
+
+def _remove_earlier(engine: Engine, command: Any) -> None:
+    """Remove the extensions of an earlier build, or make them old where somebody may use them.
+
+    setuptools, and many a project, take one that is there for up to date if its sources and
+    `depends` are older, whatever became of headers and options. Whether its commands have to run is
+    seen for each, later.
+    """
+    if not is_general(command.compiler):
+        return  # it is not ours to tell
+    for extension in command.extensions:
+        with contextlib.suppress(Exception):  # whatever a project's own method may raise
+            path = command.get_ext_fullpath(extension.name)
+            if time_of(path) < engine.began:
+                if command.inplace:
+                    os.utime(path, (0, 0))
+                else:
+                    os.unlink(path)
 
 
 def _import_what_all_need(command: Any) -> None:
@@ -211,7 +231,7 @@ class _Build:
             error = WorkerDied(f"the process that built extension {name!r} {ended}")
             self.note_error(index, error, hurried=beside)
             return
-        self.engine.tally.objects += built.compiled
+        self.engine.tally.count(compiled=built.compiled, reused=built.reused)
         if not built.travels:
             # Its class is the project's own, which catches it perhaps: let the real one rise.
             self.note_pivot(staff, index, ["nothing, but it fails in a way of its own"])
@@ -343,7 +363,7 @@ class _Build:
             extension = self.extensions[index]
             scope = scope_of(self.command, extension, slots=self.engine.slots, publish=True)
             error = build_one(self.engine, self.command, extension, scope)
-            self.engine.tally.objects += scope.compiled
+            self.engine.tally.count(compiled=scope.compiled, reused=scope.reused)
             if error is None:
                 self.built[index] = Built(index)
             else:

@@ -17,9 +17,12 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from parallel_backend.process_state import LastWords, forget_group, note_group
+
+if TYPE_CHECKING:
+    from parallel_backend.engine.reuse import Expected
 
 __all__ = ["Cancelled", "Job", "capturing", "current_job", "one_group"]
 
@@ -69,6 +72,8 @@ class Job:
         self.cancelled = False
         #: The last command that failed, and its exit status (negative: a signal's number).
         self.failed: tuple[list[str], int] | None = None
+        #: A command that is started soon, and whose result is there already, perhaps.
+        self.expected: Expected | None = None
         self._pieces: list[tuple[int, bytes]] = []
         self._processes: set[_JobProcess] = set()
         self._lock = threading.RLock()
@@ -125,6 +130,7 @@ class _JobProcess(subprocess.Popen[Any]):
     """`subprocess.Popen`; that of a job has a process group of its own, and its output kept."""
 
     _job: Job | None = None
+    _expected: Expected | None = None
     _private: Path
 
     def __init__(self, args: Any, *rest: Any, **options: Any) -> None:
@@ -132,18 +138,14 @@ class _JobProcess(subprocess.Popen[Any]):
         if job is None or rest:
             super().__init__(args, *rest, **options)
             return
-        self._kept: list[tuple[int, Any]] = []
-        for name, stream in (("stdout", _OUT), ("stderr", _ERR)):
-            if options.get(name) is None:
-                options[name] = _buffer()
-                self._kept.append((stream, options[name]))
-        # A background group must not read from the terminal: it would be stopped, not told.
-        if options.get("stdin") is None:
-            options["stdin"] = subprocess.DEVNULL
-        # A leader of a group cannot do what preexec_fn often does: os.setsid().
-        self._group = _groups and not _GROUP_OPTIONS & set(options)
-        if self._group:
-            options["process_group"] = 0
+        told = args
+        if job.expected is not None and _is_plain(args, options):
+            words = job.expected.begin([os.fspath(word) for word in args], options.get("env"))
+            if words is None:
+                self._be_done(args)
+                return
+            self._expected, args = job.expected, words
+        options |= self._kept_apart(options)
         with job._lock:
             try:
                 if job.cancelled:
@@ -153,10 +155,33 @@ class _JobProcess(subprocess.Popen[Any]):
                 for _, buffer in self._kept:
                     os.close(buffer)
                 raise
+            self.args = told
             self._job = job
             job._processes.add(self)
             if self._group:
                 note_group(self._private, self.pid)
+
+    def _kept_apart(self, options: dict[str, Any]) -> dict[str, Any]:
+        """What more a process of a job is started with."""
+        more: dict[str, Any] = {}
+        self._kept: list[tuple[int, Any]] = []
+        for name, stream in (("stdout", _OUT), ("stderr", _ERR)):
+            if options.get(name) is None:
+                more[name] = _buffer()
+                self._kept.append((stream, more[name]))
+        # A background group must not read from the terminal: it would be stopped, not told.
+        if options.get("stdin") is None:
+            more["stdin"] = subprocess.DEVNULL
+        # A leader of a group cannot do what preexec_fn often does: os.setsid().
+        self._group = _groups and not _GROUP_OPTIONS & set(options)
+        if self._group:
+            more["process_group"] = 0
+        return more
+
+    def _be_done(self, args: Any) -> None:
+        """Be a process that has ended, and has done its work."""
+        self.args, self.pid, self.returncode = args, 0, 0
+        self.stdin = self.stdout = self.stderr = None
 
     def wait(self, timeout: float | None = None) -> int:
         code = super().wait(timeout)
@@ -202,8 +227,19 @@ class _JobProcess(subprocess.Popen[Any]):
             job.failed = ([os.fsdecode(word) for word in cast("Any", words)], code)
             return
         job.failed = None
+        if self._expected is not None and code == 0:
+            self._expected.finish()
         if job.live:
             job.show()
+
+
+def _is_plain(args: Any, options: dict[str, Any]) -> bool:
+    """Whether a command is words alone: nobody reads what it prints, or changes where it runs."""
+    return (
+        isinstance(args, (list, tuple))
+        and not any(options.values())
+        and not any(isinstance(os.fspath(word), bytes) for word in args)
+    )
 
 
 def _buffer() -> int:

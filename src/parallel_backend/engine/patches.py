@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import functools
-import itertools
+import logging
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from parallel_backend.engine.compilation import compile_sources
 from parallel_backend.engine.extensions import build_extensions
 from parallel_backend.engine.failures import run_reported
-from parallel_backend.engine.inputs import installed, look_at
-from parallel_backend.engine.origins import is_distutils
+from parallel_backend.engine.links import create_static_lib, link
+from parallel_backend.engine.origins import is_distutils, is_general
 from parallel_backend.engine.scope import Scope, current_scope
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["applied"]
 
-_number = itertools.count()
+_log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -38,21 +38,35 @@ def applied(engine: Engine) -> Iterator[None]:
     import distutils.command.build_ext
     import distutils.unixccompiler
 
+    import setuptools.command.build_clib
+
     with contextlib.ExitStack() as stack:
-        for kind, name, wrap in (
+        for place, name, wrap in (
             (distutils.command.build_ext.build_ext, "build_extensions", _build_extensions),
             (distutils.command.build_clib.build_clib, "run", _run_build_clib),
             (distutils.ccompiler.CCompiler, "compile", _compile),
-            (distutils.unixccompiler.UnixCCompiler, "link", _link),
-            (distutils.unixccompiler.UnixCCompiler, "create_static_lib", _create_static_lib),
+            (distutils.unixccompiler.UnixCCompiler, "_compile", _compile_one),
+            (distutils.command.build_ext.build_ext, "copy_file", _copy_file),
+            (distutils.unixccompiler.UnixCCompiler, "link", link),
+            (distutils.unixccompiler.UnixCCompiler, "create_static_lib", create_static_lib),
+            (setuptools.command.build_clib, "newer_pairwise_group", _newer_pairwise_group),
         ):
-            original: Any = getattr(kind, name)
+            original: Any = getattr(place, name, None)
             if is_distutils(original):
                 replacement: Any = functools.wraps(original)(wrap(engine, original))
                 replacement.parallel_backend = True
-                setattr(kind, name, replacement)
-                stack.callback(setattr, kind, name, original)
+                _replace(stack, place, name, replacement)
         yield
+
+
+def _replace(stack: contextlib.ExitStack, place: Any, name: str, replacement: Any) -> None:
+    own = name in vars(place)
+    before = getattr(place, name)
+    setattr(place, name, replacement)
+    if own:
+        stack.callback(setattr, place, name, before)
+    else:  # of a base class
+        stack.callback(delattr, place, name)
 
 
 def _build_extensions(engine: Engine, _original: Callable[..., None]) -> Callable[..., None]:
@@ -63,11 +77,11 @@ def _run_build_clib(engine: Engine, original: Callable[..., None]) -> Callable[.
     def run(self: Any) -> None:
         if not self.libraries:
             return
-        engine.prepare(self.compiler, tracked=True)
+        engine.prepare(self.compiler, sources=())
         scope = Scope(name="C libraries", command=self, slots=engine.slots, publish=True)
         with engine.tally.running():
             error = run_reported(scope, lambda: original(self))
-        engine.tally.objects += scope.compiled
+        engine.tally.count(compiled=scope.compiled, reused=scope.reused)
         if error is not None:
             engine.raised.append(str(error))
             raise error
@@ -92,125 +106,38 @@ def _compile(engine: Engine, original: Callable[..., Any]) -> Callable[..., Any]
     return compile
 
 
-def _link(engine: Engine, original: Callable[..., Any]) -> Callable[..., Any]:
-    def link(
-        self: Any,
-        target_desc: str,
-        objects: Any,
-        output_filename: str,
-        output_dir: str | None = None,
-        *args: Any,
-        **options: Any,
-    ) -> Any:
+def _compile_one(engine: Engine, original: Callable[..., None]) -> Callable[..., None]:
+    return engine.launcher.compiled_by(original)
+
+
+def _newer_pairwise_group(_engine: Engine, original: Callable[..., Any]) -> Callable[..., Any]:
+    """setuptools looks at sources and `obj_deps` alone: other headers may have changed."""
+
+    def newer_pairwise_group(groups: Any, targets: Any, *args: Any, **options: Any) -> Any:
         scope = current_scope()
-        if scope is None or target_desc == self.EXECUTABLE:
-            return original(
-                self, target_desc, objects, output_filename, output_dir, *args, **options
-            )
-        folder = self.output_dir if output_dir is None else output_dir
-        final = output_filename if folder is None else os.path.join(folder, output_filename)
-        scope.inputs += map(look_at, _linked(self, args, options))
-        with _whole(engine, scope, final) as temporary:
-            return original(
-                self, target_desc, _placed(scope, objects), temporary, None, *args, **options
-            )
+        if scope is not None and is_general(scope.command.compiler):
+            return groups, targets  # it is seen for each command, later, if it has to run
+        return original(groups, targets, *args, **options)
 
-    return link
+    return newer_pairwise_group
 
 
-def _create_static_lib(engine: Engine, original: Callable[..., Any]) -> Callable[..., Any]:
-    def create_static_lib(
-        self: Any,
-        objects: Any,
-        output_libname: str,
-        output_dir: str | None = None,
-        *args: Any,
-        **options: Any,
-    ) -> Any:
-        scope = current_scope()
-        if scope is None:
-            return original(self, objects, output_libname, output_dir, *args, **options)
-        folder = self.output_dir if output_dir is None else output_dir
-        final = self.library_filename(output_libname, output_dir=folder or "")
-        scope.inputs += map(look_at, set(map(os.fspath, objects)) - set(scope.objects))
-        with _whole(engine, scope, final, folder=True) as temporary:
-            # ar adds to an archive that is there already.
-            if os.path.exists(final):
-                shutil.copy2(final, temporary)
-            return original(
-                self,
-                _placed(scope, objects),
-                output_libname,
-                os.path.dirname(temporary),
-                *args,
-                **options,
-            )
+def _copy_file(_engine: Engine, original: Callable[..., Any]) -> Callable[..., Any]:
+    """An extension goes to its place beside the sources by one rename: a process may have it
+    mapped, and what is there may be newer by the clock, and yet another one."""
 
-    return create_static_lib
+    def copy_file(self: Any, infile: Any, outfile: Any, *args: Any, **options: Any) -> Any:
+        if args or not os.path.isfile(outfile) or not os.path.isfile(infile) or self.dry_run:
+            return original(self, infile, outfile, *args, **options)
+        if not filecmp.cmp(infile, outfile, shallow=False):
+            _log.info("copying %s -> %s", infile, outfile)
+            temporary = f"{outfile}.tmp-{os.getpid()}"
+            try:
+                shutil.copy2(infile, temporary)
+                os.replace(temporary, outfile)
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary)
+        return outfile, True
 
-
-def _linked(compiler: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Iterator[str]:
-    """Files that a linker reads beside objects of ours, and paths where it looks for them."""
-    given = dict(zip(_LINK_ARGUMENTS, args, strict=False)) | options
-    is_installed = installed()
-    names = [*(given.get("libraries") or ()), *(compiler.libraries or ())]
-    folders = [*(given.get("library_dirs") or ()), *(compiler.library_dirs or ())]
-    for word in (*compiler.objects, *(given.get("extra_postargs") or ())):
-        if os.path.isfile(word):
-            yield os.fspath(word)
-    for folder in folders:
-        if not is_installed(os.path.join(folder, "")):
-            for name in names:
-                for form in ("lib{}.so", "lib{}.a", "lib{}.dylib", "{}.lib"):
-                    yield os.path.join(folder, form.format(name))
-
-
-_LINK_ARGUMENTS = (
-    "libraries", "library_dirs", "runtime_library_dirs", "export_symbols", "debug",
-    "extra_preargs", "extra_postargs",
-)  # fmt: skip
-
-
-def _placed(scope: Scope, objects: Any) -> Any:
-    """Objects by the paths that they have, also where a project has made up their names itself."""
-    if not isinstance(objects, (list, tuple)):
-        return objects  # distutils says what is wrong with it
-    return [scope.objects.get(os.fspath(name), name) for name in objects]
-
-
-@contextlib.contextmanager
-def _whole(engine: Engine, scope: Scope, final: str, *, folder: bool = False) -> Iterator[str]:
-    """A path for a linker to write to, moved to `final` when it is whole.
-
-    A linker that is killed leaves half a file, newer than its sources, and the next build would
-    take it for whole. `folder`: the base name must stay, so that it needs a folder of its own.
-    """
-    if sys.platform == "darwin":  # pragma: no cover - its linker writes the path into the library
-        yield final
-        return
-    beside = next(iter(scope.objects.values()), None)
-    place = os.path.abspath(os.path.dirname(beside) if beside else engine.private)
-    prefix = os.path.join(place, f"tmp-{os.getpid()}-{next(_number)}")
-    temporary = f"{prefix}-{os.path.basename(final)}"
-    if folder:
-        os.mkdir(prefix)
-        temporary = os.path.join(prefix, os.path.basename(final))
-    try:
-        yield temporary
-        if os.path.exists(temporary):
-            _move(temporary, final)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        if folder:
-            os.rmdir(prefix)
-
-
-def _move(source: str, target: str) -> None:
-    try:
-        os.replace(source, target)
-    except OSError:  # another file system, or the folder is not there yet
-        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
-        beside = f"{target}.tmp-{os.getpid()}"
-        shutil.copy2(source, beside)
-        os.replace(beside, target)
+    return copy_file

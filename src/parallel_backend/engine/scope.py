@@ -41,8 +41,9 @@ class Scope:
         self.inputs: list[Input] = []
         #: Paths where there was nothing, and where a file would have been read instead.
         self.absent: set[str] = set()
-        #: How many were compiled, and not taken from another extension.
+        #: How many were compiled, and how many were there already.
         self.compiled = 0
+        self.reused = 0
         #: What failed commands printed; a project may catch the exception that tells it.
         self.failures: list[str] = []
         self.jobs: set[Job] = set()

@@ -67,6 +67,7 @@ class Built:
     inputs: list[Input] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     compiled: int = 0
+    reused: int = 0
 
 
 def scope_of(command: Any, extension: Any, *, slots: Slots, publish: bool) -> Scope:
@@ -132,7 +133,7 @@ def _build(
         *(known if known.stamp else look_at(known.path) for known in declared),
     ]
     built.absent = list(scope.absent)
-    built.compiled = scope.compiled
+    built.compiled, built.reused = scope.compiled, scope.reused
     return built
 
 

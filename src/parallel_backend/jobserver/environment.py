@@ -19,6 +19,8 @@ _ANSWER_SECONDS = 10.0
 def tell_children(*, makeflags: str, path: str, jobs: int | None) -> dict[str, str]:
     """Return MAKEFLAGS and CARGO_MAKEFLAGS that name the FIFO `path`, the rest of `makeflags` kept.
 
+    CARGO_MAKEFLAGS only if there is none yet: the user's own, or that of a cargo around us, stays.
+
     `jobs` is the number for -j, None for a -j without one. MAKEFLAGS names the FIFO in a place
     that no make on PATH dies of.
     """
@@ -29,10 +31,8 @@ def tell_children(*, makeflags: str, path: str, jobs: int | None) -> dict[str, s
     if is_sheltered and any(version >= _READS_FIFOS for version in versions):
         # A newer make takes every word there that is no VARIABLE=VALUE for a target.
         words.remove(number)
-    return {
-        "MAKEFLAGS": with_jobserver(makeflags, words=words, sheltered=is_sheltered),
-        "CARGO_MAKEFLAGS": f"{number} {auth}",
-    }
+    flags = {"MAKEFLAGS": with_jobserver(makeflags, words=words, sheltered=is_sheltered)}
+    return {**flags, **add_for_cargo(path=path, jobs=jobs)}
 
 
 def add_for_cargo(*, path: str, jobs: int | None) -> dict[str, str]:

@@ -1,0 +1,307 @@
+"""Commands whose result may be there already, from this build or an earlier one.
+
+Such a command is seen where it is started, whoever's code starts it: by the path that it is to
+write. If the object store has what it would make it is not run. Else it is asked to tell which
+files it reads, by options that change nothing in what it makes, and what it has made is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from parallel_backend.engine.compilers import Compiler
+from parallel_backend.engine.headers import absent_of, asked_for, listings, read_rule, shadows
+from parallel_backend.engine.inputs import Input, has_changed, installed, look_at, now_at
+from parallel_backend.engine.objects import object_key
+from parallel_backend.engine.output import current_job
+from parallel_backend.engine.places import from_record, to_record
+
+if TYPE_CHECKING:
+    from parallel_backend.engine import Engine
+
+__all__ = ["Compilation", "Expected", "Link", "expecting"]
+
+# Stands for a folder that is new for every build.
+_TEMPORARY = "{temporary}/"
+
+# Options that make a compiler read what it does not tell, or write what nobody asks for.
+_UNTOLD = (
+    "@", "-fprofile-use", "-fauto-profile", "-fbranch-probabilities", "-fplugin", "-wrapper",
+    "-fmodule", "-fsanitize-ignorelist", "-fsanitize-blacklist", "-Xclang", "-emit-pch", "--config",
+    "-frecord-gcc-switches", "-frecord-command-line", "-grecord-command-line", "-M", "-Wp,-M",
+    "-fdump-", "-save-temps", "--coverage", "-fprofile-arcs", "-ftest-coverage", "-gsplit-dwarf",
+    "-fprofile-generate", "-fstack-usage", "-fcallgraph-info", "-Map", "-Wl,-Map", "-Wl,--out-",
+    "-Wl,@",
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def expecting(expected: Expected) -> Iterator[None]:
+    """Let the job of this thread look out for a command, for the length of a ``with`` block."""
+    job = current_job()
+    assert job is not None
+    before, job.expected = job.expected, expected
+    try:
+        yield
+    finally:
+        job.expected = before
+
+
+class Expected:
+    """A command that is to write `target`. It is told apart by ``-o`` before that path."""
+
+    mode = 0o666
+
+    def __init__(self, engine: Engine, target: str, *, temporary: str = "") -> None:
+        self.engine = engine
+        self.target = target
+        #: A folder of this build that others call otherwise.
+        self._temporary = os.path.join(temporary, "") if temporary else ""
+        #: It was not run, since its result was there.
+        self.reused = False
+        #: What it has read, and paths where it has found nothing; of what is installed nothing.
+        self.inputs: list[Input] = []
+        self.absent: list[str] = []
+        self._key = ""
+        self._rule = f"{target}.d"
+        self._began = 0
+
+    def begin(self, words: list[str], environ: Mapping[str, str] | None) -> list[str] | None:
+        """How the command is run, if it is the one; None: it is not run, all is done.
+
+        `environ`: the variables that it is given; None: those of this process.
+        """
+        position = words.index(self.target) if words.count(self.target) == 1 else 0
+        if words[position - 1] != "-o":
+            return words
+        command = [*words[:position], "", *words[position + 1 :]]
+        untold = any(word.startswith(_UNTOLD) for word in command)
+        environ = os.environ if environ is None else environ
+        compiler = Compiler("") if untold else self.compiler_of(command, environ)
+        if not compiler.identity:
+            return words
+        self._command, self._compiler = command, compiler
+        self._key = object_key(self.named(command), scope=compiler.identity)
+        record = self.engine.store.take(self._key, self.target, holds=self._holds, mode=self.mode)
+        if record is not None:
+            self.reused = True
+            is_installed = installed()
+            told = [self._from_record(values) for values in record["inputs"]]
+            self.inputs = [known for known in told if not is_installed(known.path)]
+            self.absent = [self._found(path) for path in record["absent"]]
+            return None
+        self._began = now_at(os.path.dirname(self.target) or ".")
+        self.look_before()
+        return [*words, *self.options(self._rule)]
+
+    def finish(self) -> None:
+        """The command has succeeded: keep what it made, if all that it has read is known."""
+        if not self._key:
+            return
+        key, self._key = self._key, ""
+        try:
+            with open(self._rule, encoding="utf-8", errors="surrogateescape") as stream:
+                names = read_rule(stream.read())
+            os.unlink(self._rule)
+        except OSError:
+            return
+        inputs = self.read(names)
+        self.inputs = [known for known in inputs if not installed()(known.path)]
+        if inputs and all(map(self._is_certain, inputs)):
+            record = {
+                "inputs": [[self._recorded(known.path), *known[1:]] for known in inputs],
+                "absent": [self._recorded(path) for path in self.absent],
+            }
+            self.engine.store.keep(key, self.target, record, build=self.engine.private.name)
+
+    def clean_up(self) -> None:
+        """Nothing is left of it but what it was to make."""
+        with contextlib.suppress(OSError):
+            os.unlink(self._rule)
+
+    # --- what differs
+
+    def compiler_of(self, command: Sequence[str], environ: Mapping[str, str]) -> Compiler:
+        """What runs the command; one without an identity if nothing can be taken again."""
+        raise NotImplementedError
+
+    def named(self, command: Sequence[str]) -> Sequence[str]:
+        """The words by which its result is known."""
+        return command
+
+    def options(self, rule: str) -> list[str]:
+        """What makes it write which files it has read."""
+        raise NotImplementedError
+
+    def look_before(self) -> None:
+        """Look at what it will read."""
+
+    def read(self, names: list[str]) -> list[Input]:
+        """What it says that it has read, and what else decides its result; [] if that cannot be
+        told."""
+        raise NotImplementedError
+
+    # --- records
+
+    def _holds(self, record: dict[str, Any]) -> bool:
+        return not (
+            any(self._has_changed(self._from_record(values)) for values in record["inputs"])
+            or any(os.path.lexists(self._found(path)) for path in record["absent"])
+        )
+
+    def _recorded(self, path: str) -> str:
+        if self._temporary and path.startswith(self._temporary):
+            return _TEMPORARY + path[len(self._temporary) :]
+        return to_record(path)
+
+    def _found(self, path: str) -> str:
+        if path.startswith(_TEMPORARY):
+            return self._temporary + path[len(_TEMPORARY) :]
+        return from_record(path)
+
+    def _from_record(self, values: list[Any]) -> Input:
+        return Input(self._found(values[0]), *values[1:])
+
+    def _has_changed(self, known: Input) -> bool:
+        if not installed()(known.path):
+            return has_changed(known)
+        # What is installed does not change while a project builds, and each source reads it.
+        now = self.engine.looks.get(known.path)
+        if now is None:
+            now = self.engine.looks[known.path] = look_at(known.path, content=False)
+        if now.stamp == known.stamp:
+            return False
+        if not now.content and known.content:
+            now = self.engine.looks[known.path] = look_at(known.path)
+        return not now.content or now.content != known.content
+
+    def _is_certain(self, known: Input) -> bool:
+        """Whether it was written before the command began, and not in the same moment."""
+        return known.stamp is not None and (not known.stamp or known.stamp[0] < self._began)
+
+
+class Compilation(Expected):
+    """A command that compiles one source."""
+
+    def __init__(self, engine: Engine, target: str, source: str) -> None:
+        super().__init__(engine, target)
+        self._source = source
+
+    def compiler_of(self, command: Sequence[str], environ: Mapping[str, str]) -> Compiler:
+        if not all(map(os.path.isfile, _specs_of(command))):
+            return Compiler("")
+        compilers = self.engine.compilers
+        return compilers.of_source(command, self._source, environ)
+
+    def options(self, rule: str) -> list[str]:
+        return ["-MD", "-MF", rule]
+
+    def look_before(self) -> None:
+        self._before = look_at(self._source)
+
+    def read(self, names: list[str]) -> list[Input]:
+        is_installed = installed()
+        command, folders = self._command, self._compiler.folders
+        seen = [self._seen(name) for name in (*names, *_specs_of(command))]
+        texts = [_text_of(name) for name in names if not is_installed(name)]
+        paths, listed = asked_for(texts, names, command, is_installed, folders)
+        paths.update(shadows(names, command, is_installed, folders))
+        paths.update(f"{name}.gch" for name in names if not is_installed(name))
+        listed |= listings(names, command, is_installed, folders)
+        self.absent, present = absent_of(sorted(paths), self._began)
+        if any(map(_tells_the_moment, texts)) or any(i.path.endswith(".gch") for i in present):
+            self.inputs = [*seen, *present]
+            return []
+        return [*seen, *present, *map(self._installed, sorted(listed))]
+
+    def _seen(self, name: str) -> Input:
+        if name == self._source:
+            # It is known how it was before: that may have been a moment ago.
+            now = look_at(name)
+            same = now.stamp == self._before.stamp and now.content == self._before.content
+            return now if same and now.stamp else now._replace(stamp=None)
+        return self._installed(name) if installed()(name) else look_at(name, since=self._began)
+
+    def _installed(self, name: str) -> Input:
+        known = self.engine.looks.get(name)
+        if known is None or not known.content:
+            known = self.engine.looks[name] = look_at(name)
+        return known
+
+    def _is_certain(self, known: Input) -> bool:
+        return super()._is_certain(known) or (known.path == self._source and bool(known.stamp))
+
+
+def _specs_of(command: Sequence[str]) -> list[str]:
+    """Files of specifications that gcc reads and does not tell."""
+    pairs = (word.partition("=") for word in command)
+    return [name for option, _, name in pairs if option in ("-specs", "--specs")]
+
+
+def _text_of(name: str) -> bytes:
+    try:
+        with open(name, "rb") as stream:
+            return stream.read()
+    except OSError:
+        return b""
+
+
+def _tells_the_moment(text: bytes) -> bool:
+    """Whether a source puts into an object what is in no file that the compiler tells of."""
+    dated = b"__DATE__" in text or b"__TIME__" in text
+    return (
+        b"incbin" in text
+        or b"__TIMESTAMP__" in text
+        or (dated and not os.environ.get("SOURCE_DATE_EPOCH"))
+    )
+
+
+class Link(Expected):
+    """A command that links objects into a library."""
+
+    mode = 0o777
+
+    def __init__(
+        self, engine: Engine, target: str, *, objects: Sequence[str], temporary: str
+    ) -> None:
+        super().__init__(engine, target, temporary=temporary)
+        self._objects = dict.fromkeys(objects, "")
+
+    def compiler_of(self, command: Sequence[str], environ: Mapping[str, str]) -> Compiler:
+        for name in self._objects:
+            self._objects[name] = look_at(name).content
+        if not all(self._objects.values()) or "," in self._rule:
+            return Compiler("")
+        return self.engine.compilers.of_link(command, environ)
+
+    def named(self, command: Sequence[str]) -> Sequence[str]:
+        """With objects by what they are, wherever they are now."""
+        folder = self._temporary.rstrip(os.sep)
+        return [
+            self._objects.get(word) or (word.replace(folder, "{temporary}") if folder else word)
+            for word in command
+        ]
+
+    def options(self, rule: str) -> list[str]:
+        return [f"-Wl,--dependency-file={rule}"]
+
+    def read(self, names: list[str]) -> list[Input]:
+        others = [name for name in names if name not in self._objects]
+        if not all(map(os.path.exists, others)):  # as link-time optimization makes them up
+            return []
+        candidates = sorted({*_libraries_of(self._command)} - set(others))
+        self.absent, present = absent_of(candidates, self._began)
+        return [look_at(name, since=self._began) for name in others] + present
+
+
+def _libraries_of(command: Sequence[str]) -> Iterator[str]:
+    """Where the linker looks for libraries, in the folders that the command names."""
+    names = [word[2:] for word in command if word.startswith("-l")]
+    for word in command:
+        if word.startswith("-L"):
+            for name in names:
+                for form in ("lib{}.so", "lib{}.a"):
+                    yield os.path.join(word[2:], form.format(name))

@@ -1,0 +1,192 @@
+"""Names that are the same in every build, and commands in pieces; without a build."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from parallel_backend.engine.launchers import Launcher
+from parallel_backend.engine.stable_paths import StablePaths, mapped, stable_paths, wrapped
+from parallel_backend.settings import Settings
+
+PROJECT, ENVIRONMENT = "/work/project", "/tmp/env-x"
+PATHS = StablePaths(PROJECT, "build/f", {ENVIRONMENT: "build/f/environment"})
+
+
+@pytest.mark.parametrize(
+    ("given", "renamed"),
+    [
+        ("-I/work/project/include", "-Iinclude"),
+        ("-I/work/project", "-I."),
+        ("-I/work/project/", "-I./"),
+        ("-I/work/project//include", "-Iinclude"),
+        ("-I/work/project/-odd", "-I./-odd"),
+        ("-I/work/projects/include", "-I/work/projects/include"),
+        ("-I /tmp/env-x/include", "-I build/f/environment/include"),
+        ("-isystem/tmp/env-x/a -c", "-isystembuild/f/environment/a -c"),
+        ("-isystem /tmp/env-x -c", "-isystem build/f/environment -c"),
+        ("-include /work/project/all.h", "-include all.h"),
+        ("-c /work/project/src/a.c", "-c src/a.c"),
+        ("-o /work/project/build/a.o", "-o /work/project/build/a.o"),
+        ("-MF /work/project/a.d -MD", "-MF /work/project/a.d -MD"),
+        ("-DHERE=/work/project/x -D /work/project/y", "-DHERE=/work/project/x -D /work/project/y"),
+        ("-Wp,-v -L/work/project/lib", "-Wp,-v -L/work/project/lib"),
+        ("-Iinclude -I../other a.c", "-Iinclude -I../other a.c"),
+    ],
+)  # fmt: skip
+def test_what_a_command_reads_is_renamed_and_nothing_else(given: str, renamed: str) -> None:
+    assert PATHS.renamed(given.split()) == renamed.split()
+
+
+def test_an_environment_inside_the_project_is_called_by_its_link() -> None:
+    paths = StablePaths("/p", "build/f", {"/p/.venv": "build/f/environment"})
+    assert paths.renamed(["-I/p/.venv/include", "-I/p/inc"]) == [
+        "-Ibuild/f/environment/include",
+        "-Iinc",
+    ]
+
+
+def test_names_hold_in_the_projects_folder_as_long_as_links_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "overlay" / "site-packages")])
+    with stable_paths(str(tmp_path)) as paths:
+        assert paths.hold()
+        assert paths.folder
+        (tmp_path / "sub").mkdir()
+        monkeypatch.chdir(tmp_path / "sub")
+        assert not paths.hold()
+        monkeypatch.chdir(tmp_path)
+        names = [link.name for link in Path(paths.folder).iterdir()]
+        assert any(name.startswith("packages") for name in names)
+        shutil.rmtree("build")
+        assert not paths.hold()
+
+
+def test_builds_at_once_have_different_links_and_too_many_have_none(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        many = [stack.enter_context(stable_paths(str(tmp_path))).folder for _ in range(17)]
+    assert many[-1] is None
+    assert len(set(many)) == 17
+    with stable_paths(str(tmp_path)) as paths:
+        assert paths.folder == many[0]
+    assert not list(tmp_path.glob("build/parallel-backend/*/*"))
+
+
+def test_without_a_build_folder_there_are_no_links(tmp_path: Path) -> None:
+    (tmp_path / "build").write_text("a file\n", encoding="utf-8")
+    with stable_paths(str(tmp_path)) as paths:
+        assert paths.folder is None
+        assert wrapped("gcc", paths) == []
+
+
+def test_headers_of_another_version_have_links_of_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "site-packages"
+    monkeypatch.setattr(sys, "path", [*sys.path, str(packages)])
+    names: list[str | None] = []
+    for version, file in (("1", "a.h"), ("2", "a.h"), ("2", "a.h")):
+        info = packages / f"pkg-{version}.dist-info"
+        info.mkdir(parents=True, exist_ok=True)
+        (info / "RECORD").write_text(f"pkg/{file},,\n", encoding="utf-8")
+        (packages / f"other-{len(names)}.dist-info").mkdir()
+        (packages / f"other-{len(names)}.dist-info" / "RECORD").write_text("other.py,,\n", "utf-8")
+        with stable_paths(str(tmp_path)) as paths:
+            names.append(paths.folder)
+        if version == "1":
+            shutil.rmtree(info)
+    assert names[0] != names[1]
+    assert names[1] == names[2]
+
+
+def test_paths_that_no_map_can_tell_are_not_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / "a=b"
+    odd.mkdir()
+    monkeypatch.chdir(odd)
+    with stable_paths(str(odd)) as paths:
+        assert mapped(["gcc"], paths) == []
+        assert wrapped("gcc", paths) == []
+
+
+def test_a_program_of_ours_that_cannot_be_written_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with stable_paths(str(tmp_path)) as paths:
+        shutil.rmtree(tmp_path / "build")
+        assert wrapped("gcc", paths) == []
+        assert wrapped("no-such-compiler", paths) == []
+
+
+def launcher(tmp_path: Path, *words: str, setting: str | None = None) -> Launcher:
+    return Launcher(Settings(launcher=setting), tmp_path, list(words), [])
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("gcc -c a.c", "/bin/mine gcc -c a.c"),
+        ("ccache gcc -c a.c", "ccache gcc -c a.c"),
+        ("/usr/bin/sccache wrapper gcc -c a.c", "/usr/bin/sccache wrapper gcc -c a.c"),
+        ("mine gcc -c a.c", "mine gcc -c a.c"),
+        ("", ""),
+    ],
+)
+def test_a_launcher_is_put_before_what_has_none(
+    tmp_path: Path, command: str, expected: str
+) -> None:
+    words, variables = launcher(tmp_path, "/bin/mine").launched(command.split())
+    assert (" ".join(words), variables) == (expected, {})
+
+
+def test_a_farm_is_recognized_wherever_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CC", "CXX", "CCACHE_PREFIX"):
+        monkeypatch.delenv(name, raising=False)
+    none = launcher(tmp_path)
+    assert not none.names(["distcc"])
+    assert none.names(["distcc"], ["/opt/distcc", "gcc"])
+    assert launcher(tmp_path, "/usr/bin/distcc").names(["distcc"])
+    for name, value in (("CC", "distcc gcc"), ("CXX", "x/distcc g++"), ("CCACHE_PREFIX", "distcc")):
+        with monkeypatch.context() as told:
+            told.setenv(name, value)
+            assert none.names(["distcc"])
+    monkeypatch.setenv("CC", "gcc 'unfinished")
+    assert not none.names(["distcc"])
+
+
+def test_a_compiler_is_itself_while_its_command_is_launched(tmp_path: Path) -> None:
+    ran: list[list[str]] = []
+
+    class Compiler(SimpleNamespace):
+        def spawn(self, command: list[str]) -> None:
+            ran.append(command)
+
+    def original(self: Any, obj: str, src: str) -> None:
+        self.count = self.compiler_so[0]
+        self.spawn([*self.compiler_so, "-c", src, "-o", obj])
+
+    compiler = Compiler(compiler_so=["gcc"])
+    compile_one = launcher(tmp_path, "/bin/mine").compiled_by(original)
+    compile_one(compiler, "a.o", "a.c")
+    assert ran == [["/bin/mine", "gcc", "-c", "a.c", "-o", "a.o"]]
+    assert compiler.count == "gcc"
+    # Asked for its command alone.
+    compile_one(compiler, "", "a.c")
+    assert ran[1:] == [["gcc", "-c", "a.c", "-o", ""]]
+
+
+def test_nothing_is_launched_where_the_user_says_none(tmp_path: Path) -> None:
+    words = ["ccache", "gcc", "-I/x", "-c", "a.c"]
+    assert launcher(tmp_path, setting="none").launched(words) == (words, {})
