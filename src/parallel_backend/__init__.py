@@ -7,7 +7,26 @@ named `parallel_backend:legacy` in ``pyproject.toml``, over `setuptools.build_me
 
 from __future__ import annotations
 
-from parallel_backend.hooks import Backend
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from parallel_backend.hooks import Backend
+
+    _backend = Backend()
+    legacy = Backend(legacy=True)
+
+    get_requires_for_build_wheel = _backend.get_requires_for_build_wheel
+    get_requires_for_build_sdist = _backend.get_requires_for_build_sdist
+    get_requires_for_build_editable = _backend.get_requires_for_build_editable
+    prepare_metadata_for_build_wheel = _backend.prepare_metadata_for_build_wheel
+    prepare_metadata_for_build_editable = _backend.prepare_metadata_for_build_editable
+    build_wheel = _backend.build_wheel
+    build_sdist = _backend.build_sdist
+    build_editable = _backend.build_editable
 
 __all__ = [
     "build_editable",
@@ -21,14 +40,24 @@ __all__ = [
     "prepare_metadata_for_build_wheel",
 ]
 
-_backend = Backend()
-legacy = Backend(legacy=True)
 
-get_requires_for_build_wheel = _backend.get_requires_for_build_wheel
-get_requires_for_build_sdist = _backend.get_requires_for_build_sdist
-get_requires_for_build_editable = _backend.get_requires_for_build_editable
-prepare_metadata_for_build_wheel = _backend.prepare_metadata_for_build_wheel
-prepare_metadata_for_build_editable = _backend.prepare_metadata_for_build_editable
-build_wheel = _backend.build_wheel
-build_sdist = _backend.build_sdist
-build_editable = _backend.build_editable
+def _load() -> dict[str, Any]:
+    from parallel_backend.hooks import Backend
+
+    backend = Backend()
+    hooks = {name: getattr(backend, name) for name in __all__ if name != "legacy"}
+    return {**hooks, "legacy": Backend(legacy=True)}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals().update(_load())
+    return globals()[name]
+
+
+# A frontend gets all that a hook's caller needs by the import, so that a hook imports nothing into
+# it. A command (``python -m parallel_backend``) does not wait for setuptools.
+_program = os.path.basename([*getattr(sys, "argv", ()), ""][0])
+if _program != "-m" and not _program.startswith("parallel-backend"):
+    globals().update(_load())

@@ -26,6 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = [*(sys.argv[1:] if argv is None else argv)]
     if words[:1] == ["serve"]:  # what follows is for the server, which knows its own options
         return _serve(words[1:])
+    if words[:1] == ["bytecode"]:  # it starts fast, so it reads the settings where it needs them
+        from parallel_backend.cli import bytecode
+
+        return bytecode.main(words[1:])
     options = _parser().parse_args(words)
     try:
         settings = read_settings(config_settings=None, environ=os.environ, folder=Path())
@@ -58,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: PARALLEL_BACKEND_JOBS=3 python -m parallel_backend jobs | head -n 1",
     )
     jobs.set_defaults(lines=_jobs)
+    commands.add_parser(
+        "bytecode",
+        add_help=False,
+        help="byte-compile a tree with a pool of workers (see docs/bytecode.md)",
+    )
     commands.add_parser(
         "serve",
         add_help=False,
