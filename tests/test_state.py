@@ -381,3 +381,22 @@ def test_attributes_are_a_copy() -> None:
     thing.b.clear()  # type: ignore[attr-defined]
     thing.c.clear()  # type: ignore[attr-defined]
     assert copied == {"a": [1], "b": {"x": 1}, "c": {1}, "d": (1,)}
+
+
+def test_this_backend_in_a_project_s_tree_is_no_code_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    class Own(build_ext):
+        pass
+
+    command = Own(Distribution({"ext_modules": []}))
+    command.extensions = []
+    for name in ("parallel_backend.engine.made_up", "own_module"):
+        module = ModuleType(name)
+        module.__file__ = str(tmp_path / "carried.py")
+        monkeypatch.setitem(sys.modules, name, module)
+    before = snapshot(command)
+    for name in ("parallel_backend.engine.made_up", "own_module"):
+        vars(sys.modules[name])["noted"] = 1
+    assert changed(before, snapshot(command)) == ["own_module.noted"]

@@ -21,6 +21,8 @@ _CPLUSPLUS = (".cc", ".cpp", ".cxx", ".c++", ".C", ".mm", ".ii")
 # By these names a program is gcc or clang itself, whose manuals list the variables that they read
 # (gcc: "Environment Variables Affecting GCC"; clang(1): "ENVIRONMENT").
 _FAMILY = re.compile(r"(?:.*-)?(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+)(?:-?[0-9.]+)?(?:\.exe)?")
+# What goes before it, and changes nothing in what it makes.
+_LAUNCHERS = ("ccache", "sccache", "distcc", "icecc")
 _READ_BY_FAMILY = re.compile(
     "(?:C|CPLUS|OBJC|OBJCPLUS)_INCLUDE_PATH|CPATH|COMPILER_PATH|LIBRARY_PATH|LD_RUN_PATH"
     "|GCC_.*|CCC_.*|COLLECT_.*|LANG|LC_ALL|LC_CTYPE|SOURCE_DATE_EPOCH|SDKROOT|.*_DEPLOYMENT_TARGET"
@@ -183,6 +185,8 @@ def _environment(program: Sequence[str], environ: Mapping[str, str]) -> str:
 def _is_of_the_family(word: str, search: str | None) -> bool:
     """Whether a program is gcc or clang by its own name, and no script that calls itself so."""
     path = os.path.realpath(shutil.which(word, path=search) or word)
+    if os.path.basename(path) in _LAUNCHERS:
+        return True
     if not _FAMILY.fullmatch(os.path.basename(path)):
         return False
     try:

@@ -172,11 +172,16 @@ def _of_project(command: Any, extension: Any, compilers: list[Any]) -> Snapshot:
                     namespaces[f"{base.__qualname__}'s module"] = value.__globals__
     here = os.path.join(os.getcwd(), "")
     for name, module in list(sys.modules.items()):
-        if (getattr(module, "__file__", None) or "").startswith(here):
+        if (getattr(module, "__file__", None) or "").startswith(here) and not _is_ours(name):
             namespaces[name] = vars(module)
     for place, names in namespaces.items():
         places[place] = {n: mark(v) for n, v in names.items() if not _is_note(n)}
     return places
+
+
+def _is_ours(module: str) -> bool:
+    """Whether a module is of this backend, which a project may carry in its own tree."""
+    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _is_note(name: str) -> bool:
