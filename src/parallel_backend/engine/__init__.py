@@ -64,11 +64,16 @@ class Engine:
                     jobs=self.settings.jobs,
                     slots=self.settings.slots,
                     private=self.private,
-                    report=lambda line: print(f"parallel-backend: {line}", file=sys.stderr),
+                    report=self.report,
                 )
             )
             stack.enter_context(_environment(self._pool.environment))
         return self._pool
+
+    @staticmethod
+    def report(line: str) -> None:
+        """Say something of the build itself."""
+        print(f"parallel-backend: {line}", file=sys.stderr, flush=True)
 
     def open_launcher(self, stack: contextlib.ExitStack) -> Launcher:
         """What stands before compilers, until the stack is closed."""
@@ -87,7 +92,7 @@ class Engine:
         from parallel_backend.engine.objects import Objects
         from parallel_backend.engine.output import capturing
         from parallel_backend.engine.slots import PoolSlots
-        from parallel_backend.engine.store import open_store
+        from parallel_backend.engine.store import alone, open_store
 
         build = distribution.get_option_dict("build").get("build_base", ("", "build"))[1]
         self.store = open_store(
@@ -96,6 +101,7 @@ class Engine:
             limit=self.settings.store_size,
             fresh=self.settings.fresh,
         )
+        stack.enter_context(alone(self.store, self.report))
         self.began = now_at(self.store.folder)
         stack.callback(self._trim)
         self.compilers = Compilers()

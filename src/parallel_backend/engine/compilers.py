@@ -32,7 +32,7 @@ _READ_BY_FAMILY = re.compile(
 _OF_THE_MOMENT = re.compile(
     "_|PWD|OLDPWD|SHLVL|TMPDIR|TMP|TEMP|COLUMNS|LINES|TERM.*|WINDOWID|SSH_.*|XDG_.*|DBUS_.*"
     "|VIRTUAL_ENV.*|PYTHONPATH|DIST_EXTRA_CONFIG|(?:CARGO_)?MAKEFLAGS|MFLAGS|MAKELEVEL|PYTEST_.*"
-    "|_?PEP517_.*|_PYPROJECT_HOOKS_.*|PIP_.*|UV_.*|BUILD_.*|TOX_.*|PARALLEL_BACKEND_.*"
+    "|_?PEP517_.*|_PYPROJECT_HOOKS_.*|PIP_.*|UV_.*|BUILD_.*|TOX_.*|_?PARALLEL_BACKEND_.*"
 )
 
 _NATIVE = re.compile("-m(?:arch|cpu|tune)=native")
@@ -106,7 +106,9 @@ def _ask_compiler(
     program: tuple[str, ...], language: str, native: tuple[str, ...], environment: str
 ) -> Compiler:
     """Ask for its macros, as gcc, clang and their kin tell them, and for what ``-v`` says."""
-    options = (*native, "-v", "-dM", "-E", "-x", language, os.devnull)
+    # It has to take what it will be asked by.
+    rule = ("-MD", "-MF", os.devnull)
+    options = (*native, "-v", "-dM", "-E", *rule, "-x", language, os.devnull)
     answer = _answer_of(program, options)
     if answer is None or b"#define __GNUC__ " not in answer.stdout:
         return Compiler("")
@@ -122,7 +124,7 @@ def _ask_compiler(
 
 def _ask_linker(program: tuple[str, ...], choice: tuple[str, ...], environment: str) -> Compiler:
     """Ask whether the linker can tell what it reads: GNU ld from 2.35 on, lld, mold."""
-    answer = _answer_of(program, (*choice, "-Wl,--help"))
+    answer = _answer_of(program, (*choice, f"-Wl,--dependency-file={os.devnull}", "-Wl,--help"))
     if answer is None or b"--dependency-file" not in answer.stdout:
         return Compiler("")
     names = [word.partition("=")[2] for word in choice if word.startswith("-fuse-ld=")]

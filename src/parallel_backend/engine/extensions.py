@@ -88,8 +88,9 @@ def _remove_earlier(engine: Engine, command: Any) -> None:
     `depends` are older, whatever became of headers and options. Whether its commands have to run is
     seen for each, later.
     """
-    if not is_general(command.compiler):
-        return  # it is not ours to tell
+    compiler = command.compiler
+    if not is_general(compiler) and is_distutils(compiler.compile):
+        return  # MSVC's own, which does not tell what it reads: setuptools' look is all there is
     for extension in command.extensions:
         with contextlib.suppress(Exception):  # whatever a project's own method may raise
             path = command.get_ext_fullpath(extension.name)

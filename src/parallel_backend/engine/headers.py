@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from parallel_backend.engine.inputs import Input, look_at
 
-__all__ = ["absent_of", "asked_for", "listings", "read_rule", "shadows"]
+__all__ = ["Search", "absent_of", "read_rule"]
 
 # Where compilers look last, if they do not tell.
 _STANDARD = ("/usr/include",)
@@ -29,60 +30,109 @@ def _unescaped(word: str) -> str:
     return re.sub(r"\\([ #:\t])", r"\1", word).replace("$$", "$")
 
 
-def shadows(
-    names: list[str],
-    command: Iterable[str],
-    is_installed: Callable[[str], bool],
-    standard: Sequence[str] = _STANDARD,
-) -> Iterator[str]:
-    """Paths where a new file would be found instead of one of `names`, which a command has read.
+class Search:
+    """Where one command has looked for headers.
 
-    `names` begins with the source. A folder stands for all that could be in it. `standard`: where
-    the compiler looks after the folders that the command names. Where something is installed, see
-    `listings`.
+    In which order a compiler goes through its places (``-iquote``, ``-I``, ``-isystem`` and so on),
+    and by which names it knows them, is not looked at: a new file counts in every place of the
+    project where one of the headers could be.
+
+    `names`: what the command has read, its source first. `command`: its words. `path`: variables
+    such as CPATH. `standard`: where the compiler looks after all that, if it has told.
     """
-    for earlier, part, folder, files in _earlier(names, command, is_installed, standard):
-        if not is_installed(os.path.join(earlier, "")):
-            yield from _candidates(os.path.join(earlier, part), folder, files)
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        command: Sequence[str],
+        is_installed: Callable[[str], bool],
+        *,
+        path: Iterable[str] = (),
+        standard: Sequence[str] = (),
+    ) -> None:
+        self._names = names
+        self._command = command
+        self._is_installed = is_installed
+        self._read = {os.path.normpath(name) for name in names}
+        named = [*_search_path(command), *path]
+        quoting = [os.path.dirname(name) for name in names[:1]]
+        quoting += [os.path.dirname(name) for name in names if not is_installed(name)]
+        places = dict.fromkeys(["", *quoting, *named])
+        self._own = [place for place in places if not self._is_foreign(place)]
+        self._foreign = [place for place in dict.fromkeys(named) if self._is_foreign(place)]
+        self._standard = [*(standard or _STANDARD)]
+
+    def shadows(self, texts: Iterable[bytes] = ()) -> set[str]:
+        """Paths, nothing that was read among them, where a new file may be found first. A folder
+        stands for all that could be in it.
+
+        `texts`: the sources, which may call a header by another name than its path.
+        """
+        parts = {os.fsdecode(found) for text in texts for found in _INCLUDED.findall(text)}
+        pairs = itertools.pairwise(self._command)
+        parts |= {name for option, name in pairs if option in ("-include", "-imacros")}
+        for name in self._names[1:]:
+            parts |= self._parts(name)
+        found = (_nearest(place, part) for place in self._own for part in parts)
+        return {path for path in found if os.path.normpath(path) not in self._read}
+
+    def listings(self) -> set[str]:
+        """Folders of what is installed in which a new name may be one that is found first."""
+        folders = set()
+        for name in self._names[1:]:
+            folder = os.path.dirname(name)
+            for part in self._folder_parts(folder):
+                for place in [*self._foreign, *self._standard]:
+                    if os.path.normpath(os.path.join(place, part)) == os.path.normpath(folder):
+                        if place in self._standard:
+                            break  # the standard places are gone through in this order
+                        continue
+                    folders.add(_deepest(place, part))
+        return folders
+
+    def asked_for(self, texts: Iterable[bytes]) -> tuple[set[str], set[str]]:
+        """Where headers could be that sources ask for (``__has_include``): paths, and folders to
+        list. A compiler does not tell that it has looked for them."""
+        paths, folders = set(), set()
+        for name in {os.fsdecode(found) for text in texts for found in _ASKED.findall(text)}:
+            paths |= {os.path.join(place, name) for place in self._own}
+            for place in [*self._foreign, *self._standard]:
+                folders.add(_deepest(place, os.path.dirname(name)))
+        return paths, folders
+
+    def _is_foreign(self, place: str) -> bool:
+        return self._is_installed(os.path.join(place, ""))
+
+    def _parts(self, name: str) -> set[str]:
+        """By what a source may have called a header."""
+        if self._is_installed(name):
+            folder, base = os.path.split(name)
+            return {os.path.join(part, base) for part in self._folder_parts(folder)}
+        words = os.path.normpath(name).split(os.sep)
+        return {os.path.join(*words[at:]) for at in range(len(words)) if words[at]}
+
+    def _folder_parts(self, folder: str) -> set[str]:
+        """Where a folder is in the places of what is installed."""
+        found = (_below(place, folder) for place in [*self._foreign, *self._standard])
+        return {part for part in found if part is not None} or {""}
 
 
-def listings(
-    names: list[str],
-    command: Iterable[str],
-    is_installed: Callable[[str], bool],
-    standard: Sequence[str] = _STANDARD,
-) -> set[str]:
-    """Folders of what is installed in which a new name may be one that would be found first."""
-    places = {(p, part) for p, part, *_ in _earlier(names, command, is_installed, standard)}
-    return {
-        _deepest(place, part) for place, part in places if is_installed(os.path.join(place, ""))
-    }
-
-
+_INCLUDED = re.compile(
+    rb"^[ \t]*#[ \t]*(?:include|include_next|import)[ \t]*[<\"]([^>\"\n]+)[>\"]", re.MULTILINE
+)
 _ASKED = re.compile(rb"__has_include(?:_next)?\s*\(\s*[<\"]([^>\"\n]+)[>\"]")
 
 
-def asked_for(
-    texts: Iterable[bytes],
-    names: list[str],
-    command: Iterable[str],
-    is_installed: Callable[[str], bool],
-    standard: Sequence[str] = _STANDARD,
-) -> tuple[set[str], set[str]]:
-    """Where headers could be that sources ask for (``__has_include``): paths, and folders to list.
-
-    A compiler does not tell that it has looked for them.
-    """
-    wanted = {os.fsdecode(found) for text in texts for found in _ASKED.findall(text)}
-    paths, folders = set(), set()
-    search = _search(names, command, is_installed, standard) if wanted else []
-    for name in wanted:
-        for place in search:
-            if is_installed(os.path.join(place, "")):
-                folders.add(_deepest(place, os.path.dirname(name)))
-            else:
-                paths.add(os.path.join(place, name))
-    return paths, folders
+def _nearest(place: str, part: str) -> str:
+    """A path below a place; if its folder is not there, the folder."""
+    path = os.path.join(place, part)
+    folder = os.path.dirname(part)
+    while folder:
+        if os.path.isdir(os.path.join(place, folder)):
+            return path
+        path = os.path.join(place, folder)
+        folder = os.path.dirname(folder)
+    return path if not place or os.path.isdir(place) else place
 
 
 def _deepest(place: str, part: str) -> str:
@@ -93,52 +143,9 @@ def _deepest(place: str, part: str) -> str:
     return folder
 
 
-def _search(
-    names: list[str],
-    command: Iterable[str],
-    is_installed: Callable[[str], bool],
-    standard: Sequence[str],
-) -> list[str]:
-    quoting = {os.path.dirname(name): None for name in names[:1]}
-    quoting |= {os.path.dirname(name): None for name in names if not is_installed(name)}
-    return [*quoting, *_search_path(command), *standard]
-
-
-def _earlier(
-    names: list[str],
-    command: Iterable[str],
-    is_installed: Callable[[str], bool],
-    standard: Sequence[str],
-) -> Iterator[tuple[str, str, str, list[str]]]:
-    """For what was read: a place that comes before where it was found, which part of the place it
-    would be in, the folder that it is in, and its names."""
-    search = _search(names, command, is_installed, standard)
-    used: dict[str, list[str]] = {}
-    for name in names:
-        used.setdefault(os.path.dirname(name), []).append(os.path.basename(name))
-    for folder, files in used.items():
-        found = [(n, _below(place, folder)) for n, place in enumerate(search)]
-        known = [(n, part) for n, part in found if part is not None]
-        # In a place that is not known it was found after all the others.
-        for position, part in known or [(len(search), "")]:
-            for earlier in search[:position]:
-                yield earlier, part, folder, files
-
-
-def _candidates(folder: str, used: str, files: list[str]) -> Iterator[str]:
-    if os.path.normpath(folder) == os.path.normpath(used):
-        return
-    if os.path.isdir(folder or "."):
-        for name in files:
-            yield os.path.join(folder, name)
-    else:
-        yield folder
-
-
 def _below(place: str, folder: str) -> str | None:
     """What follows `place` in `folder`, if anything can."""
-    if place in ("", "."):
-        return None if os.path.isabs(folder) else folder
+    place, folder = os.path.normpath(place), os.path.normpath(folder)
     if folder == place:
         return ""
     start = os.path.join(place, "")
@@ -146,7 +153,7 @@ def _below(place: str, folder: str) -> str | None:
 
 
 def _search_path(command: Iterable[str]) -> list[str]:
-    """The folders of ``-I`` and its kin, in order."""
+    """The folders of ``-I`` and its kin."""
     folders = []
     words = iter(command)
     for word in words:
@@ -154,7 +161,7 @@ def _search_path(command: Iterable[str]) -> list[str]:
             if word == option:
                 folders.append(next(words, "."))
             elif word.startswith(option):
-                folders.append(word[len(option) :])
+                folders.append(word[len(option) :].removeprefix("="))
     return folders
 
 

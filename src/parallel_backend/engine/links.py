@@ -67,7 +67,7 @@ def create_static_lib(engine: Engine, original: Callable[..., Any]) -> Callable[
         folder = self.output_dir if output_dir is None else output_dir
         final = self.library_filename(output_libname, output_dir=folder or "")
         scope.inputs += map(look_at, set(map(os.fspath, objects)) - set(scope.objects))
-        with _whole(engine, scope, final, folder=True) as temporary:
+        with _whole(engine, scope, final) as temporary:
             # ar adds to an archive that is there already; one of an earlier build does not count.
             if os.path.exists(final) and time_of(final) >= engine.began:
                 shutil.copy2(final, temporary)
@@ -125,11 +125,11 @@ def _placed(scope: Scope, objects: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _whole(engine: Engine, scope: Scope, final: str, *, folder: bool = False) -> Iterator[str]:
+def _whole(engine: Engine, scope: Scope, final: str) -> Iterator[str]:
     """A path for a linker to write to, moved to `final` when it is whole.
 
     A linker that is killed leaves half a file, newer than its sources, and the next build would
-    take it for whole. `folder`: the base name must stay, so that it needs a folder of its own.
+    take it for whole.
     """
     if sys.platform == "darwin":  # pragma: no cover - its linker writes the path into the library
         yield final
@@ -137,10 +137,9 @@ def _whole(engine: Engine, scope: Scope, final: str, *, folder: bool = False) ->
     beside = next(iter(scope.objects.values()), None)
     place = os.path.abspath(os.path.dirname(beside) if beside else engine.private)
     prefix = os.path.join(place, f"tmp-{os.getpid()}-{next(_number)}")
-    temporary = f"{prefix}-{os.path.basename(final)}"
-    if folder:
-        os.mkdir(prefix)
-        temporary = os.path.join(prefix, os.path.basename(final))
+    # The base name stays: a linker writes it into a library that defines versions.
+    os.mkdir(prefix)
+    temporary = os.path.join(prefix, os.path.basename(final))
     try:
         yield temporary
         if os.path.exists(temporary):
@@ -148,7 +147,7 @@ def _whole(engine: Engine, scope: Scope, final: str, *, folder: bool = False) ->
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
-        if folder:
+        with contextlib.suppress(OSError):
             os.rmdir(prefix)
 
 

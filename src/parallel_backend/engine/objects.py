@@ -14,14 +14,18 @@ from parallel_backend.engine.places import without_places
 __all__ = ["Entry", "Objects", "object_key"]
 
 
+# What follows such an option gets into what is made.
+_TOLD = ("-D", "-U", "-Wl,", "-R")
+
+
 def object_key(command: Sequence[str], *, scope: str = "") -> str:
     """A name for the result of `command` (its words less the output's path), 20 hexadecimal digits.
 
-    The folders of an isolated environment, new for every build, do not count. `scope` keeps apart
-    commands that are equal in words alone.
+    The folders of an isolated environment, new for every build, do not count, but where a program
+    is told of them. `scope` keeps apart commands that are equal in words alone.
     """
-    words = "\0".join([scope, os.getcwd(), *command])
-    return digest(os.fsencode(without_places(words)))
+    words = [word if word.startswith(_TOLD) else without_places(word) for word in command]
+    return digest(os.fsencode("\0".join([scope, os.getcwd(), *words])))
 
 
 class Objects:

@@ -52,8 +52,9 @@ def applied(engine: Engine) -> Iterator[None]:
             (setuptools.command.build_clib, "newer_pairwise_group", _newer_pairwise_group),
         ):
             original: Any = getattr(place, name, None)
-            if is_distutils(original):
-                replacement: Any = functools.wraps(original)(wrap(engine, original))
+            function = getattr(original, "func", original)  # newer_pairwise_group is a partial
+            if is_distutils(function):
+                replacement: Any = functools.wraps(function)(wrap(engine, original))
                 replacement.parallel_backend = True
                 _replace(stack, place, name, replacement)
         yield

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from parallel_backend.engine.compilers import Compiler
-from parallel_backend.engine.headers import absent_of, asked_for, listings, read_rule, shadows
+from parallel_backend.engine.headers import Search, absent_of, read_rule
 from parallel_backend.engine.inputs import Input, has_changed, installed, look_at, now_at
 from parallel_backend.engine.objects import object_key
 from parallel_backend.engine.output import current_job
@@ -27,14 +28,17 @@ __all__ = ["Compilation", "Expected", "Link", "expecting"]
 # Stands for a folder that is new for every build.
 _TEMPORARY = "{temporary}/"
 
+_INCLUDE_PATHS = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH")
+
 # Options that make a compiler read what it does not tell, or write what nobody asks for.
 _UNTOLD = (
     "@", "-fprofile-use", "-fauto-profile", "-fbranch-probabilities", "-fplugin", "-wrapper",
     "-fmodule", "-fsanitize-ignorelist", "-fsanitize-blacklist", "-Xclang", "-emit-pch", "--config",
     "-frecord-gcc-switches", "-frecord-command-line", "-grecord-command-line", "-M", "-Wp,-M",
     "-fdump-", "-save-temps", "--coverage", "-fprofile-arcs", "-ftest-coverage", "-gsplit-dwarf",
-    "-fprofile-generate", "-fstack-usage", "-fcallgraph-info", "-Map", "-Wl,-Map", "-Wl,--out-",
-    "-Wl,@",
+    "-fprofile-generate", "-fstack-usage", "-fcallgraph-info", "-Map", "--out-", "-aux-info",
+    "-fopt-info", "-fsave-optimization-record", "-Wp,-I", "-Wp,-i", "--include-", "-iprefix",
+    "-iwithprefix", "-Xpreprocessor", "-Xassembler", "-Xlinker", "--retain-symbols-file",
 )  # fmt: skip
 
 
@@ -78,13 +82,14 @@ class Expected:
         if words[position - 1] != "-o":
             return words
         command = [*words[:position], "", *words[position + 1 :]]
-        untold = any(word.startswith(_UNTOLD) for word in command)
         environ = os.environ if environ is None else environ
+        untold = _is_untold(command, environ)
         compiler = Compiler("") if untold else self.compiler_of(command, environ)
         if not compiler.identity:
             return words
-        self._command, self._compiler = command, compiler
-        self._key = object_key(self.named(command), scope=compiler.identity)
+        self._command, self._compiler, self._environ = command, compiler, environ
+        scope = f"{compiler.identity} {_folder(environ)}"
+        self._key = object_key(self.named(command), scope=scope)
         record = self.engine.store.take(self._key, self.target, holds=self._holds, mode=self.mode)
         if record is not None:
             self.reused = True
@@ -204,15 +209,24 @@ class Compilation(Expected):
 
     def read(self, names: list[str]) -> list[Input]:
         is_installed = installed()
-        command, folders = self._command, self._compiler.folders
-        seen = [self._seen(name) for name in (*names, *_specs_of(command))]
+        seen = [self._seen(name) for name in (*names, *_specs_of(self._command))]
         texts = [_text_of(name) for name in names if not is_installed(name)]
-        paths, listed = asked_for(texts, names, command, is_installed, folders)
-        paths.update(shadows(names, command, is_installed, folders))
-        paths.update(f"{name}.gch" for name in names if not is_installed(name))
-        listed |= listings(names, command, is_installed, folders)
-        self.absent, present = absent_of(sorted(paths), self._began)
-        if any(map(_tells_the_moment, texts)) or any(i.path.endswith(".gch") for i in present):
+        texts.append(os.fsencode(" ".join(self._command)))
+        search = Search(
+            names,
+            self._command,
+            is_installed,
+            path=_folders_of(self._environ, *_INCLUDE_PATHS),
+            standard=self._compiler.folders,
+        )
+        asked, listed = search.asked_for(texts)
+        listed |= search.listings()
+        rivals = search.shadows(texts)
+        rivals |= {f"{name}.gch" for name in names if not is_installed(name)}
+        self.absent, present = absent_of(sorted(asked | rivals), self._began)
+        # A rival that was there and was not read comes later than what was, if it came before that.
+        present = [i for i in present if i.path in asked or i.stamp is None]
+        if any(map(_tells_more, texts)) or any(os.path.exists(f"{name}.gch") for name in names):
             self.inputs = [*seen, *present]
             return []
         return [*seen, *present, *map(self._installed, sorted(listed))]
@@ -249,14 +263,15 @@ def _text_of(name: str) -> bytes:
         return b""
 
 
-def _tells_the_moment(text: bytes) -> bool:
+_MORE = re.compile(
+    rb"__TIMESTAMP__|\.incbin\b|\.include\s*\\?\"|__has_(?:include|embed)(?:_next)?\s*\(\s*[^<\"\s]"
+)
+
+
+def _tells_more(text: bytes) -> bool:
     """Whether a source puts into an object what is in no file that the compiler tells of."""
     dated = b"__DATE__" in text or b"__TIME__" in text
-    return (
-        b"incbin" in text
-        or b"__TIMESTAMP__" in text
-        or (dated and not os.environ.get("SOURCE_DATE_EPOCH"))
-    )
+    return bool(_MORE.search(text)) or (dated and not os.environ.get("SOURCE_DATE_EPOCH"))
 
 
 class Link(Expected):
@@ -281,7 +296,8 @@ class Link(Expected):
         """With objects by what they are, wherever they are now."""
         folder = self._temporary.rstrip(os.sep)
         return [
-            self._objects.get(word) or (word.replace(folder, "{temporary}") if folder else word)
+            self._objects.get(word)
+            or (word.replace(folder, "{temporary}") if folder and word.startswith("-L") else word)
             for word in command
         ]
 
@@ -292,16 +308,58 @@ class Link(Expected):
         others = [name for name in names if name not in self._objects]
         if not all(map(os.path.exists, others)):  # as link-time optimization makes them up
             return []
-        candidates = sorted({*_libraries_of(self._command)} - set(others))
+        candidates = sorted(_libraries_of(self._command, others, self._environ) - set(others))
         self.absent, present = absent_of(candidates, self._began)
         return [look_at(name, since=self._began) for name in others] + present
 
 
-def _libraries_of(command: Sequence[str]) -> Iterator[str]:
+def _libraries_of(
+    command: Sequence[str], read: Sequence[str], environ: Mapping[str, str]
+) -> set[str]:
     """Where the linker looks for libraries, in the folders that the command names."""
-    names = [word[2:] for word in command if word.startswith("-l")]
-    for word in command:
-        if word.startswith("-L"):
-            for name in names:
-                for form in ("lib{}.so", "lib{}.a"):
-                    yield os.path.join(word[2:], form.format(name))
+    words = iter(_words_of(command))
+    folders = _folders_of(environ, "LIBRARY_PATH")
+    names: set[str] = set()
+    for word in words:
+        for option, found in (("-L", folders.append), ("-l", names.add)):
+            if word.startswith(option):
+                found(word[2:] or next(words, ""))
+    files = {os.path.basename(name) for name in read if not name.endswith(".o")}
+    for name in names:
+        files |= {name[1:]} if name.startswith(":") else {f"lib{name}.so", f"lib{name}.a"}
+    return {os.path.join(folder, name) for folder in folders if folder for name in files}
+
+
+def _is_untold(command: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Whether a command has options whose effect cannot be known."""
+    return (
+        any(word.startswith(_UNTOLD) for word in _words_of(command))
+        # Another assembler or linker, maybe.
+        or any(word.startswith("-B") for word in command)
+        or "COMPILER_PATH" in environ
+        or "GCC_EXEC_PREFIX" in environ
+        # Listings, and what an assembler includes.
+        or any(word.startswith("-Wa,") and re.search(",-+(?:a|I|MD)", word) for word in command)
+    )
+
+
+def _words_of(command: Sequence[str]) -> list[str]:
+    """Words, and those that the compiler hands on to the linker."""
+    return [
+        part
+        for word in command
+        for part in (word.split(",")[1:] if word.startswith("-Wl,") else [word])
+    ]
+
+
+def _folders_of(environ: Mapping[str, str], *names: str) -> list[str]:
+    return [folder for name in names for folder in environ.get(name, "").split(os.pathsep)]
+
+
+def _folder(environ: Mapping[str, str]) -> str:
+    """What debug information calls the current folder, if it is not by its own path: PWD."""
+    folder = environ.get("PWD", "")
+    with contextlib.suppress(OSError):
+        if folder != os.getcwd() and os.path.samefile(folder, "."):
+            return folder
+    return ""

@@ -13,15 +13,17 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from parallel_backend.engine.inputs import digest
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Store", "alone", "open_store"]
 
 _NAME = "parallel-backend"
+# The trees that are being built by whoever started this process, too.
+_HELD = "_PARALLEL_BACKEND_TREES"
 _TAG = """\
 Signature: 8a477f597d28d172789f06886806bc55
 # Objects that parallel_backend has compiled. It is safe to delete this folder.
@@ -48,6 +50,37 @@ def open_store(build: Path, private: Path, *, limit: int, fresh: bool) -> Store:
         folder = private / _NAME
         (folder / "objects").mkdir(parents=True, exist_ok=True)
     return Store(folder / "objects", limit=limit, only=private.name if fresh else None)
+
+
+@contextlib.contextmanager
+def alone(store: Store, report: Callable[[str], object]) -> Iterator[None]:
+    """Be the only build of a tree for the length of a ``with`` block; waits for another one's end.
+
+    setuptools' own folders below ``build/`` bear no second build at a time. One that a build has
+    started itself, in its own tree, does not wait.
+    """
+    held = [path for path in os.environ.get(_HELD, "").split(os.pathsep) if path]
+    if os.name != "posix" or store.folder in held:
+        yield
+        return
+    import fcntl
+
+    with open(os.path.join(store.folder, os.pardir, "lock"), "wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report("another build of this tree goes on; waiting for its end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        before = os.environ.get(_HELD)
+        os.environ[_HELD] = os.pathsep.join([*held, store.folder])
+        try:
+            yield
+        finally:
+            if before is None:
+                os.environ.pop(_HELD, None)
+            else:
+                os.environ[_HELD] = before
+            fcntl.flock(lock, fcntl.LOCK_UN)  # a process that was left running may have it, too
 
 
 class Store:
