@@ -43,6 +43,8 @@ class _Unit:
     plain: str
     source: str
     extension: str
+    #: The command that compiles it, as if its object's path were empty, if it is one.
+    command: list[str] = field(default_factory=list)
     path: str = ""
     inputs: list[Input] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
@@ -129,7 +131,7 @@ def compile_sources(
 
 def _build(call: _Call, units: list[_Unit]) -> None:
     keep_going = call.engine.settings.keep_going
-    if is_stock(call.compiler) and _is_one_command(call, units):
+    if is_stock(call.compiler) and all(_is_one_command(call, unit) for unit in units):
         units = [unit for unit in units if not _take(call, unit)]
         by_cost = sorted(units, key=call.cost_of, reverse=True) if len(units) > 1 else units
         attempt = functools.partial(_attempt, call, _compile_by_one_command)
@@ -152,17 +154,15 @@ def _build(call: _Call, units: list[_Unit]) -> None:
             break
 
 
-def _is_one_command(call: _Call, units: list[_Unit]) -> bool:
-    return all(len(_commands(call, unit)) == 1 for unit in units[:1])
-
-
-def _commands(call: _Call, unit: _Unit) -> list[list[str]]:
-    """The commands that compile a source, as if its object's path were empty."""
+def _is_one_command(call: _Call, unit: _Unit) -> bool:
+    """Whether a source is compiled by one command, which is then known."""
     commands: list[list[str]] = []
     recorder = copy.copy(call.compiler)
     recorder.call = recorder.spawn = lambda command, **_: commands.append(list(command))
     replace(call, compiler=recorder).compile(unit, "")
-    return [[os.fspath(word) for word in command] for command in commands]
+    if len(commands) == 1:
+        unit.command = [os.fspath(word) for word in commands[0]]
+    return len(commands) == 1
 
 
 # --- one source
@@ -198,7 +198,7 @@ def _compile_as_told(call: _Call, unit: _Unit) -> None:
 
 def _take(call: _Call, unit: _Unit) -> bool:
     """Have what the command has made before, in this build or another, if it is there."""
-    [command] = _commands(call, unit)
+    command = unit.command
     words, variables = call.engine.launcher.launched(command)
     if command.count("") != 1 or any(word.startswith(_SIDE_FILES) for word in command):
         return False
@@ -214,7 +214,7 @@ def _take(call: _Call, unit: _Unit) -> bool:
 
 def _compile_by_one_command(call: _Call, unit: _Unit) -> None:
     """Compile by one command that is known."""
-    [command] = _commands(call, unit)
+    command = unit.command
     with call.engine.objects.entry(object_key(command)) as entry:
         if any(word.startswith(_SIDE_FILES) for word in command):
             _compile_with_side_files(call, unit, entry)

@@ -233,6 +233,7 @@ class _Build:
             self.note_error(index, error, hurried=beside)
             return
         self.engine.tally.count(compiled=built.compiled, reused=built.reused)
+        self.engine.looks.update(built.looks)  # workers that come later need not look again
         if not built.travels:
             # Its class is the project's own, which catches it perhaps: let the real one rise.
             self.note_pivot(staff, index, ["nothing, but it fails in a way of its own"])

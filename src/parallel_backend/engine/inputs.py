@@ -21,7 +21,10 @@ __all__ = [
 
 # What is installed does not change while a project builds.
 _INSTALLED = tuple(
-    {os.path.join(prefix, "") for prefix in (sys.prefix, sys.base_prefix, "/usr")}
+    {
+        os.path.join(prefix, "")
+        for prefix in (sys.prefix, sys.base_prefix, "/usr", "/lib", "/lib32", "/lib64")
+    }
     - {os.path.join(os.sep, "")}
 )
 

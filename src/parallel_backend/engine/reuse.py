@@ -183,6 +183,12 @@ class Expected:
             now = self.engine.looks[known.path] = look_at(known.path)
         return not now.content or now.content != known.content
 
+    def _installed(self, name: str) -> Input:
+        known = self.engine.looks.get(name)
+        if known is None or not known.content:
+            known = self.engine.looks[name] = look_at(name)
+        return known
+
     def _is_certain(self, known: Input) -> bool:
         """Whether it was written before the command began, and not in the same moment."""
         return known.stamp is not None and (not known.stamp or known.stamp[0] < self._began)
@@ -238,12 +244,6 @@ class Compilation(Expected):
             same = now.stamp == self._before.stamp and now.content == self._before.content
             return now if same and now.stamp else now._replace(stamp=None)
         return self._installed(name) if installed()(name) else look_at(name, since=self._began)
-
-    def _installed(self, name: str) -> Input:
-        known = self.engine.looks.get(name)
-        if known is None or not known.content:
-            known = self.engine.looks[name] = look_at(name)
-        return known
 
     def _is_certain(self, known: Input) -> bool:
         return super()._is_certain(known) or (known.path == self._source and bool(known.stamp))
@@ -310,7 +310,12 @@ class Link(Expected):
             return []
         candidates = sorted(_libraries_of(self._command, others, self._environ) - set(others))
         self.absent, present = absent_of(candidates, self._began)
-        return [look_at(name, since=self._began) for name in others] + present
+        is_installed = installed()
+        read = (
+            self._installed(name) if is_installed(name) else look_at(name, since=self._began)
+            for name in others
+        )
+        return [*read, *present]
 
 
 def _libraries_of(

@@ -54,7 +54,8 @@ class Built:
     a command was killed, as for want of memory. `missed`: perhaps objects were not where setuptools
     puts them; for one that is built alone they are. `left`: names of what it left changed in
     memory. `carried`: attributes that the extension has now, pickled one by one. `inputs`: files
-    that were read, `absent`: paths where there was none to read.
+    that were read, `absent`: paths where there was none to read. `looks`: what is installed, as it
+    was when this worker looked first.
     """
 
     index: int
@@ -68,6 +69,7 @@ class Built:
     absent: list[str] = field(default_factory=list)
     compiled: int = 0
     reused: int = 0
+    looks: dict[str, Input] = field(default_factory=dict)
 
 
 def scope_of(command: Any, extension: Any, *, slots: Slots, publish: bool) -> Scope:
@@ -94,6 +96,7 @@ def _serve(
     slots = WorkerSlots(connection)
     # A worker that has left something behind ends, so this stays what every extension begins from.
     begin = snapshot(command) if isolated else {}
+    told = dict(engine.looks)
     with contextlib.suppress(EOFError, OSError):  # the hook's process has died
         while (message := slots.receive())[0] != "end":
             _, index, alone = message
@@ -107,6 +110,10 @@ def _serve(
             # What it has of its own now is what a later one begins from, here as in a serial build.
             if (place := f"extension {extension.name!r}") in begin:
                 begin[place] = {name: mark(value) for name, value in vars(extension).items()}
+            if isolated:
+                looks = engine.looks.items()
+                built.looks = {path: look for path, look in looks if told.get(path) is not look}
+                told.update(built.looks)
             connection.send(("built", built))
             if built.left:
                 return
