@@ -78,3 +78,10 @@ def bytecode(session: nox.Session) -> None:
     """A large tree, byte-compiled as compileall does it; see tests/long_bytecode.py."""
     session.install("-e", ".[test]")
     session.run("python", "tests/long_bytecode.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
+def many(session: nox.Session) -> None:
+    """Ten sdists by one `build`, beside loops of other frontends; arguments: bench/many.py."""
+    session.install("build", "uv")
+    session.run("python", "bench/many.py", *session.posargs)

@@ -16,6 +16,15 @@ __all__ = ["main"]
 
 _DISTRIBUTION = "parallel-backend"
 
+# Each is a module here, with a function main().
+_COMMANDS = {
+    "build": "build the wheels of many projects at once (see docs/command-line.md)",
+    "bytecode": "byte-compile a tree with a pool of workers (see docs/bytecode.md)",
+    "completion": "print a script that lets a shell complete these commands",
+    "init": "let a project's pyproject.toml name parallel_backend",
+    "vendor": "copy parallel_backend into a project's tree, or see if a copy is current",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -26,10 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = [*(sys.argv[1:] if argv is None else argv)]
     if words[:1] == ["serve"]:  # what follows is for the server, which knows its own options
         return _serve(words[1:])
-    if words[:1] == ["bytecode"]:  # it starts fast, so it reads the settings where it needs them
-        from parallel_backend.cli import bytecode
+    if words and words[0] in _COMMANDS:  # each is imported, and reads settings, if it must
+        from importlib import import_module
 
-        return bytecode.main(words[1:])
+        return int(import_module(f"parallel_backend.cli.{words[0]}").main(words[1:]))
     options = _parser().parse_args(words)
     try:
         settings = read_settings(config_settings=None, environ=os.environ, folder=Path())
@@ -62,11 +71,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: PARALLEL_BACKEND_JOBS=3 python -m parallel_backend jobs | head -n 1",
     )
     jobs.set_defaults(lines=_jobs)
-    commands.add_parser(
-        "bytecode",
-        add_help=False,
-        help="byte-compile a tree with a pool of workers (see docs/bytecode.md)",
-    )
+    for name, text in _COMMANDS.items():
+        commands.add_parser(name, add_help=False, help=text)
     commands.add_parser(
         "serve",
         add_help=False,

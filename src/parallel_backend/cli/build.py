@@ -1,0 +1,268 @@
+"""``parallel-backend build``: the wheels of many projects at once."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from parallel_backend.cli import archives
+from parallel_backend.cli.building import KINDS, Building, Shop
+from parallel_backend.cli.endings import Endings
+from parallel_backend.cli.environments import lend_backend
+from parallel_backend.cli.history import History, default_path
+from parallel_backend.cli.progress import watching
+from parallel_backend.cli.projects import known_name
+from parallel_backend.cli.reports import as_json, table, totals
+from parallel_backend.cli.schedule import run_all
+from parallel_backend.errors import ParallelBackendError
+from parallel_backend.jobserver import Pool, open_pool
+from parallel_backend.settings import Settings, read_settings
+
+__all__ = ["main", "parser"]
+
+_OLDEST = (3, 11)
+
+
+class _UseError(ParallelBackendError):
+    """What was asked for cannot be."""
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command; its exit status.
+
+    0: all is built; 1: a project failed; 2: a mistake in what was asked for; 128 + N: signal N.
+    """
+    asked = parser().parse_args(words)
+    with Endings() as endings:
+        try:
+            is_built = _build(asked, endings)
+        except (ParallelBackendError, OSError) as error:
+            print(f"parallel-backend: error: {' '.join(str(error).split())}", file=sys.stderr)
+            return 2
+        if endings.number:
+            print("parallel-backend: broken off", file=sys.stderr)
+            return 128 + endings.number
+    return 0 if is_built else 1
+
+
+def _build(asked: argparse.Namespace, endings: Endings) -> bool:
+    began = time.monotonic()
+    if os.name != "posix":  # pragma: no cover
+        raise _UseError("build works on POSIX systems")
+    sources = _sources(asked)
+    python = _interpreter(asked.python)
+    out = Path(asked.out).absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        enter = stack.enter_context
+        private = Path(enter(_folder(prefix="parallel-backend-")))
+        made = Path(enter(_folder(prefix=".parallel-backend-", dir=out)))
+        settings = _settings(asked.jobs, folder=private)
+        pool = enter(_opened(settings, private))
+        jobs = pool.limit or settings.slots()
+        shop = Shop(
+            python=python,
+            isolated=asked.isolation,
+            kind=asked.kind,
+            config_settings=_config_settings(asked.config_settings),
+            out=out,
+            made=made,
+            private=private,
+            lent=lend_backend(private),
+            variables=pool.environment,
+            jobs=max(1, jobs // min(jobs, len(sources))),
+        )
+        buildings = [
+            Building(source=source, label=label, shop=shop) for label, source in sources.items()
+        ]
+        _run(buildings, asked, pool=pool, jobs=jobs, endings=endings)
+    seconds = time.monotonic() - began
+    if asked.json:
+        print(as_json(buildings, seconds=seconds, jobs=jobs))
+    elif not asked.quiet:
+        print("\n".join([*table(buildings), totals(buildings, seconds=seconds, jobs=jobs)]))
+    return all(each.result.status == "built" for each in buildings)
+
+
+def _run(
+    buildings: Sequence[Building],
+    asked: argparse.Namespace,
+    *,
+    pool: Pool,
+    jobs: int,
+    endings: Endings,
+) -> None:
+    history = History(default_path())
+    names = {f"{each.shop.kind} {each.label}": each for each in buildings}
+    if len(names) > 1:
+        estimates = history.estimates({name: each.source for name, each in names.items()})
+        for name, each in names.items():
+            each.estimate = estimates[name]
+    with watching(buildings, jobs=jobs, quiet=asked.quiet, verbose=asked.verbose) as watch:
+        run_all(
+            buildings,
+            pool=pool,
+            keep_going=asked.keep_going,
+            watch=watch,
+            endings=endings,
+            report=watch.print,
+        )
+    for name, each in names.items():
+        if each.result.status == "built":
+            history.note(name, each.result.seconds)
+    history.save()
+
+
+def _sources(asked: argparse.Namespace) -> dict[str, Path]:
+    """What is to be built, each by a name of its own."""
+    found: dict[str, Path] = {}
+    for word in dict.fromkeys(asked.sources):
+        path = Path(word)
+        if path.is_dir():
+            name = known_name(path)
+        elif not path.is_file():
+            raise _UseError(f"{path} is no folder and no file")
+        elif not path.name.lower().endswith(archives.SUFFIXES):
+            endings = ", ".join(archives.SUFFIXES)
+            raise _UseError(f"{path} is no folder, and no archive by its name: {endings}")
+        elif asked.kind == "editable-wheel":
+            raise _UseError(f"{path} is an archive; an editable wheel needs a folder that stays")
+        else:
+            name = archives.stem(path)
+        if any(path.samefile(other) for other in found.values()):
+            raise _UseError(f"{path} is named twice")
+        label, number = name, 1
+        while label in found:
+            number += 1
+            label = f"{name}-{number}"
+        found[label] = path
+    return found
+
+
+def _interpreter(word: str | None) -> str:
+    """The whole path of an interpreter that our backend and the hook server can run in."""
+    if word is None:
+        return sys.executable
+    code = "import sys; print(*sys.version_info[:2], sys.executable)"
+    try:
+        done = subprocess.run(
+            [word, "-c", code], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=True
+        )
+        major, minor, path = done.stdout.strip().split(" ", 2)
+        version = (int(major), int(minor))
+    except (OSError, subprocess.CalledProcessError, ValueError) as error:
+        raise _UseError(f"--python {word}: no Python runs by this name") from error
+    if version < _OLDEST:
+        oldest = ".".join(map(str, _OLDEST))
+        raise _UseError(f"--python {word} is Python {major}.{minor}; it must be {oldest} or newer")
+    return path
+
+
+def _settings(jobs: int | None, *, folder: Path) -> Settings:
+    """Of the user and the machine: no project's."""
+    told = None if jobs is None else {"jobs": str(jobs)}
+    return read_settings(config_settings=told, environ=os.environ, folder=folder)
+
+
+@contextlib.contextmanager
+def _opened(settings: Settings, private: Path) -> Iterator[Pool]:
+    with open_pool(
+        makeflags=settings.makeflags,
+        jobs=settings.jobs,
+        slots=settings.slots,
+        private=private,
+        report=lambda line: print(f"parallel-backend: {line}", file=sys.stderr),
+    ) as pool:
+        yield pool
+
+
+def _folder(*, prefix: str, dir: Path | None = None) -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=dir, ignore_cleanup_errors=True)
+
+
+def _config_settings(words: Sequence[str]) -> Mapping[str, Any] | None:
+    """KEY=VALUE words as a frontend hands them on: a list where a key is repeated."""
+    found: dict[str, Any] = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        if key not in found:
+            found[key] = value
+        elif isinstance(found[key], list):
+            found[key].append(value)
+        else:
+            found[key] = [found[key], value]
+    return found or None
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    made = argparse.ArgumentParser(
+        prog="parallel-backend build",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Build the wheel of each SRC, all at once, on one pool of job tokens.\n"
+        "A project of setuptools is built by parallel_backend in place of its own backend.",
+        epilog="exit status: 0 all is built, 1 a project failed, 2 a mistake in what was asked\n"
+        "for, 130 Ctrl-C, 143 SIGTERM\n\n"
+        "example: parallel-backend build psutil-7.2.2.tar.gz ./my-project -o wheels",
+    )
+    add = made.add_argument
+    add("sources", nargs="+", metavar="SRC", help="a project's folder, or an sdist")
+    add(
+        "-o",
+        "--outdir",
+        dest="out",
+        default="dist",
+        metavar="DIR",
+        help="where wheels and logs go (default: dist)",
+    )
+    kinds = made.add_mutually_exclusive_group()
+    for kind in KINDS:
+        what = "editable wheel (PEP 660)" if kind == "editable-wheel" else kind
+        extra = " (default)" if kind == "wheel" else ""
+        kinds.add_argument(
+            f"--{kind}",
+            dest="kind",
+            action="store_const",
+            const=kind,
+            help=f"build each {what}{extra}",
+        )
+    made.set_defaults(kind="wheel")
+    add("-j", "--jobs", type=_positive, metavar="N", help="job slots for all together")
+    add("-k", "--keep-going", action="store_true", help="begin others after one failed, too")
+    add(
+        "-C",
+        "--config-setting",
+        dest="config_settings",
+        action="append",
+        default=[],
+        metavar="KEY[=VALUE]",
+        help="for every backend; may be repeated",
+    )
+    add("--python", metavar="EXE", help="the interpreter to build with, 3.11 or newer")
+    add(
+        "-n",
+        "--no-isolation",
+        dest="isolation",
+        action="store_false",
+        help="build with what is installed already",
+    )
+    loud = made.add_mutually_exclusive_group()
+    loud.add_argument("-q", "--quiet", action="store_true", help="print failures only")
+    loud.add_argument("-v", "--verbose", action="store_true", help="print every log")
+    add("--json", action="store_true", help="print all that is known on stdout, for machines")
+    return made
+
+
+def _positive(text: str) -> int:
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)

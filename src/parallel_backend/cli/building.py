@@ -1,0 +1,272 @@
+"""One project's build: its source unpacked, its environment made, its hooks called."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from parallel_backend.cli.archives import unpack
+from parallel_backend.cli.environments import Environment, Isolated, Runner, Surrounding
+from parallel_backend.cli.limits import limits
+from parallel_backend.cli.projects import (
+    OLDEST_SETUPTOOLS,
+    BuildSystem,
+    ProjectError,
+    read_build_system,
+)
+from parallel_backend.errors import ParallelBackendError
+from parallel_backend.hook_server import (
+    BackendMissingError,
+    HookExitedError,
+    HookFailedError,
+    HookKilledError,
+    HookMissingError,
+    HookServer,
+)
+
+__all__ = ["KINDS", "Building", "Result", "Shop"]
+
+#: What can be built: the end of its hooks' names, and what the folder for it is called there.
+KINDS = {
+    "wheel": ("wheel", "wheel_directory"),
+    "sdist": ("sdist", "sdist_directory"),
+    "editable-wheel": ("editable", "wheel_directory"),
+}
+
+_CLOSING = re.compile(r"^parallel-backend: .*: (\d+) compiled, (\d+) reused$", re.MULTILINE)
+
+
+class _CancelledError(ParallelBackendError):
+    """The build was broken off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shop:
+    """What all builds of one run share.
+
+    :param python: the interpreter to build with, and for.
+    :param isolated: each gets an environment of its own.
+    :param kind: a key of `KINDS`.
+    :param config_settings: for every hook (PEP 517).
+    :param out: the folder that what is built goes to.
+    :param made: a folder beside it, on the same disk, where it is built.
+    :param private: a folder for what only lives as long as the run.
+    :param lent: the folder that `lend_backend` gave.
+    :param variables: for all hooks, so that they find the token pool.
+    :param jobs: job slots for what one project starts that does not know the pool.
+    """
+
+    python: str
+    isolated: bool
+    kind: str
+    config_settings: Mapping[str, Any] | None
+    out: Path
+    made: Path
+    private: Path
+    lent: Path
+    variables: Mapping[str, str]
+    jobs: int
+    #: Who made which file, by its name.
+    names: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class Result:
+    """What came of a build.
+
+    :param status: not begun, built, failed or cancelled.
+    :param file: what was built, in the shop's folder.
+    :param backend: what built it.
+    :param note: why it was not built, or why not by our backend.
+    :param compiled: objects, None where that is not known; `reused` alike.
+    """
+
+    status: str = "not begun"
+    file: Path | None = None
+    seconds: float = 0.0
+    backend: str = ""
+    note: str = ""
+    compiled: int | None = None
+    reused: int | None = None
+
+
+@dataclass(kw_only=True)
+class Building:
+    """The build of `source`, a folder or an archive, under the name `label`. See `Task`."""
+
+    source: Path
+    label: str
+    shop: Shop
+    estimate: float = 0.0
+    #: What it does now, for humans.
+    step: str = "waits"
+    began: float = 0.0
+    result: Result = field(default_factory=Result)
+
+    def __post_init__(self) -> None:
+        self.log = self.shop.out / f"{self.label}.log"
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._runner: Runner | None = None
+        self._server: HookServer | None = None
+
+    def run(self) -> bool:
+        """Build it; what came of it is then in `result`."""
+        self.began = time.monotonic()
+        result = self.result
+        try:
+            self.log.write_bytes(b"")
+            with tempfile.TemporaryDirectory(
+                prefix="project-", dir=self.shop.private, ignore_cleanup_errors=True
+            ) as folder:
+                result.file = self._build(Path(folder))
+            result.status = "built"
+        except Exception as error:  # of whatever kind: the other projects go on
+            result.status = "cancelled" if self._cancelled else "failed"
+            result.note = "" if self._cancelled else _one_line(error)
+            self._write_log(error)
+        result.seconds = time.monotonic() - self.began
+        self._count()
+        return result.status == "built"
+
+    def cancel(self) -> None:
+        """Break it off; again: more harshly. For other threads."""
+        with self._lock:
+            self._cancelled = True
+            runner, server = self._runner, self._server
+        if runner is not None:
+            runner.cancel()
+        if server is not None:
+            server.cancel()
+
+    def _enter(self, step: str) -> None:
+        if self._cancelled:
+            raise _CancelledError("it was broken off")
+        self.step = step
+
+    def _build(self, folder: Path) -> Path:
+        self._enter("unpacks")
+        source = self._unpacked(folder)
+        system = read_build_system(source)
+        self._enter("makes its environment")
+        environment = self._environment(folder)
+        self._enter("gets its requirements")
+        environment.install(system.requires)
+        backend = self._backend(system, environment)
+        made = Path(tempfile.mkdtemp(dir=self.shop.made))
+        name, argument = KINDS[self.shop.kind]
+        with HookServer(environment.python) as server:
+            with self._lock:
+                self._server = server
+
+            def call(hook: str, **arguments: Any) -> Any:
+                variables = environment.variables()
+                return server.call(
+                    hook,
+                    backend=backend,
+                    backend_path=system.backend_path,
+                    source=source,
+                    arguments={**arguments, "config_settings": self.shop.config_settings},
+                    environment={**variables, **limits(variables, jobs=self.shop.jobs)},
+                    stdout=self.log,
+                    stderr=self.log,
+                )
+
+            self._enter("asks for requirements")
+            with contextlib.suppress(HookMissingError):
+                environment.install(call(f"get_requires_for_build_{name}"))
+            self._enter(f"builds its {self.shop.kind}")
+            return self._deliver(made, call(f"build_{name}", **{argument: str(made)}))
+
+    def _unpacked(self, folder: Path) -> Path:
+        if self.source.is_dir():
+            return self.source.resolve()
+        target = folder / "source"
+        target.mkdir()
+        return unpack(self.source, target)
+
+    def _environment(self, folder: Path) -> Environment:
+        shop = self.shop
+        if not shop.isolated:
+            return Surrounding(python=shop.python, lent=shop.lent, shared=shop.variables)
+        temporary = folder / "tmp"
+        temporary.mkdir()
+        runner = Runner(log=self.log, folder=temporary)
+        with self._lock:
+            self._runner = runner
+        environment = Isolated(
+            folder / "environment",
+            base=shop.python,
+            lent=shop.lent,
+            shared=shop.variables,
+            runner=runner,
+        )
+        environment.create()
+        return environment
+
+    def _backend(self, system: BuildSystem, environment: Environment) -> str:
+        """Ours if it can stand in for the project's, else its own."""
+        backend = system.backend
+        if system.replacement:
+            found = environment.setuptools()
+            if found >= OLDEST_SETUPTOOLS:
+                backend = system.replacement
+            elif found:
+                self.result.note = f"its setuptools {found} is older than {OLDEST_SETUPTOOLS}"
+        self.result.backend = backend
+        return backend
+
+    def _deliver(self, made: Path, name: str) -> Path:
+        if os.path.basename(name) != name or not (made / name).is_file():
+            raise ProjectError(f"{self.result.backend} says that it made {name!r}, but did not")
+        if self.shop.names.setdefault(name, self.label) != self.label:
+            raise ProjectError(f"{self.shop.names[name]} made {name} already")
+        target = self.shop.out / name
+        os.replace(made / name, target)
+        return target
+
+    def _write_log(self, error: Exception) -> None:
+        """What the log does not hold yet of a failure."""
+        told = str(error)
+        if isinstance(error, HookFailedError):
+            told = error.message if error.type == "SystemExit" else error.traceback
+        elif isinstance(error, BackendMissingError):
+            told = error.traceback
+        elif not isinstance(error, (ParallelBackendError, OSError)):
+            told = "".join(traceback.format_exception(error))
+        with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8") as log:
+            log.write(f"{told.rstrip()}\n")
+
+    def _count(self) -> None:
+        """Add up what our backend's closing lines say; those of other backends say nothing."""
+        if not self.result.backend.startswith("parallel_backend"):
+            return
+        try:
+            found = _CLOSING.findall(self.log.read_text(encoding="utf-8", errors="replace"))
+        except OSError:  # somebody has deleted it
+            return
+        self.result.compiled = sum(int(compiled) for compiled, _ in found)
+        self.result.reused = sum(int(reused) for _, reused in found)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, HookFailedError):
+        lines = [line for line in error.message.splitlines() if line.strip()] or [""]
+        text = lines[0] if error.type == "SystemExit" else f"{error.type}: {lines[0]}"
+    elif isinstance(error, HookExitedError):
+        text = f"its process ended with exit status {error.status}"
+    elif isinstance(error, HookKilledError):
+        text = f"its process was killed by {error.signal}"
+    else:
+        known = isinstance(error, (ParallelBackendError, OSError))
+        text = str(error) if known else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())

@@ -1,0 +1,220 @@
+"""Where a hook runs: an isolated environment, or the one that is there already.
+
+Not `build.env`: what that installs it does not log, cannot be broken off, and is for the running
+interpreter alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Protocol
+
+import parallel_backend
+from parallel_backend.errors import ParallelBackendError
+
+__all__ = [
+    "Environment",
+    "EnvironmentFailedError",
+    "Isolated",
+    "Runner",
+    "Surrounding",
+    "lend_backend",
+]
+
+# To what is started, in turn: each asks for less patience.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+class EnvironmentFailedError(ParallelBackendError):
+    """An environment cannot be made, or its requirements cannot be installed."""
+
+
+class Environment(Protocol):
+    """What both kinds of environment are. `python`: its interpreter."""
+
+    python: str
+
+    def install(self, requirements: Sequence[str]) -> None:
+        """Install requirements. Raises EnvironmentFailedError."""
+
+    def variables(self) -> dict[str, str]:
+        """The whole environment for hooks."""
+
+    def setuptools(self) -> int:
+        """The major version of the setuptools in it, 0 without one."""
+
+
+class Runner:
+    """Runs commands of one project, one at a time; what they print is added to its log.
+
+    `folder`: for their temporary files.
+    """
+
+    def __init__(self, *, log: Path, folder: Path) -> None:
+        self._log = log
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._told = 0
+
+    def run(self, *command: str, variables: Mapping[str, str] | None = None) -> None:
+        """Run a command to its end. Raises EnvironmentFailedError if it fails."""
+        try:
+            with self._log.open("ab") as log, tempfile.TemporaryDirectory(dir=self._folder) as tmp:
+                environment = {**(os.environ if variables is None else variables), "TMPDIR": tmp}
+                with self._lock:
+                    if self._told:
+                        raise EnvironmentFailedError(f"{Path(command[0]).name} was not begun")
+                    self._process = subprocess.Popen(
+                        command,
+                        env=environment,
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=log,
+                        # Ctrl-C is for this process, which tells others.
+                        process_group=0,
+                    )
+                status = self._process.wait()
+                with self._lock:
+                    if self._told:
+                        self._signal(_SIGNALS[-1])  # what the command left
+                    self._process = None
+        except OSError as error:
+            raise EnvironmentFailedError(f"{command[0]}: {error.strerror}") from error
+        if status:
+            shown = " ".join([Path(command[0]).name, *command[1:]])
+            raise EnvironmentFailedError(f"exit status {status} of {shown}")
+
+    def cancel(self) -> None:
+        """Break off what runs, and begin nothing more; again: more harshly. For other threads."""
+        with self._lock:
+            number = _SIGNALS[min(self._told, len(_SIGNALS) - 1)]
+            self._told += 1
+            self._signal(number)
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+
+class Isolated:
+    """A new virtual environment in `folder`, made with the interpreter `base`.
+
+    `lent`: the folder that `lend_backend` gave. `shared`: variables for all hooks.
+    """
+
+    def __init__(
+        self, folder: Path, *, base: str, lent: Path, shared: Mapping[str, str], runner: Runner
+    ) -> None:
+        scripts = folder / "bin"
+        self.python = str(scripts / "python")
+        self._folder = folder
+        self._base = base
+        self._lent = lent
+        self._shared = shared
+        self._scripts = scripts
+        self._runner = runner
+        self._uv = _find_uv()
+        self._own_pip = self._uv is None and not _has_pip()
+
+    def create(self) -> None:
+        """Make it. Raises EnvironmentFailedError."""
+        options = [] if self._own_pip else ["--without-pip"]
+        self._runner.run(self._base, "-I", "-m", "venv", *options, str(self._folder))
+        if self._own_pip:  # up to Python 3.11 setuptools comes with it
+            pip = (self.python, "-Im", "pip", "uninstall", "--quiet", "--yes", "setuptools")
+            self._runner.run(*pip)
+
+    def install(self, requirements: Sequence[str]) -> None:
+        if not requirements:
+            return
+        if self._uv is not None:
+            variables = {key: text for key, text in os.environ.items() if key != "PYTHONPATH"}
+            variables["VIRTUAL_ENV"] = str(self._folder)
+            command = [self._uv, "pip", "install", "--python", self.python, "--", *requirements]
+            self._runner.run(*command, variables=variables)
+            return
+        # pip heeds environment markers in files only.
+        file = self._folder / "requirements.txt"
+        file.write_text("\n".join(requirements) + "\n", encoding="utf-8")
+        pip = [sys.executable, "-m", "pip", "--python", self.python]
+        command = [self.python, "-Im", "pip"] if self._own_pip else pip
+        command += ["install", "--use-pep517", "--no-warn-script-location", "--no-compile"]
+        self._runner.run(*command, "--no-input", "--requirement", str(file))
+
+    def variables(self) -> dict[str, str]:
+        path = os.pathsep.join([str(self._scripts), os.environ.get("PATH", os.defpath)])
+        return {**os.environ, **self._shared, "PATH": path, "PYTHONPATH": str(self._lent)}
+
+    def setuptools(self) -> int:
+        packages = map(str, self._folder.glob("lib/python*/site-packages"))
+        found = [*distributions(name="setuptools", path=[*packages])]
+        return _major(found[0].version) if found else 0
+
+
+class Surrounding:
+    """The environment of the interpreter `python`, as it is."""
+
+    def __init__(self, *, python: str, lent: Path, shared: Mapping[str, str]) -> None:
+        self.python = python
+        self._lent = lent
+        self._shared = shared
+
+    def install(self, requirements: Sequence[str]) -> None:
+        """Nothing: whoever wants no isolation has installed what is needed."""
+
+    def variables(self) -> dict[str, str]:
+        before = os.environ.get("PYTHONPATH")
+        path = os.pathsep.join([str(self._lent), *([before] if before else [])])
+        return {**os.environ, **self._shared, "PYTHONPATH": path}
+
+    def setuptools(self) -> int:
+        code = "from importlib.metadata import version; print(version('setuptools'))"
+        command = [self.python, "-c", code]
+        done = subprocess.run(
+            command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        )
+        return _major(done.stdout)
+
+
+def lend_backend(folder: Path) -> Path:
+    """Make a folder from which this package, and nothing else, can be imported; its path.
+
+    The package itself may lie in a ``site-packages`` full of others.
+    """
+    lent = folder / "backend"
+    lent.mkdir()
+    package = Path(parallel_backend.__file__).resolve().parent
+    (lent / package.name).symlink_to(package)
+    return lent
+
+
+def _find_uv() -> str | None:
+    try:
+        from uv import find_uv_bin
+
+        return str(find_uv_bin())
+    except (ImportError, FileNotFoundError):
+        return shutil.which("uv")
+
+
+def _has_pip() -> bool:
+    """Whether our own pip can install into other environments, as it surely does from 23 on."""
+    found = [*distributions(name="pip")]
+    return bool(found) and _major(found[0].version) > 22
+
+
+def _major(version: str) -> int:
+    digits = version.strip().partition(".")[0]
+    return int(digits) if digits.isdigit() else 0

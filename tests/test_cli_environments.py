@@ -1,0 +1,227 @@
+"""Isolated environments, offline: what is in them, and which backend builds there."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import distributions, version
+from pathlib import Path
+
+import pytest
+
+from cli_harness import IN_TREE, leftovers, run, wheel
+from parallel_backend.cli import environments
+from parallel_backend.cli.environments import (
+    EnvironmentFailedError,
+    Isolated,
+    Runner,
+    Surrounding,
+    lend_backend,
+)
+from parallel_backend.cli.limits import limits
+from projects import TINY_C, make_project
+
+PATIENCE = 300
+
+# What setuptools is to a frontend: hooks. It tells what it finds where it runs.
+META = """
+import importlib.util, json, os, pathlib, sys
+def get_requires_for_build_wheel(config_settings=None):
+    return [os.environ["WANTED"]]
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    import wanted
+    found = {name: bool(importlib.util.find_spec(name)) for name in ("pytest", "parallel_backend")}
+    print(json.dumps({"prefix": sys.prefix != sys.base_prefix, **found}))
+    name = "sample-1.0-py3-none-any.whl"
+    pathlib.Path(wheel_directory, name).write_text("a wheel")
+    return name
+"""
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> dict[str, str]:
+    """Requirements that need no index."""
+    texts = {
+        "setuptools-69.5.1-py3-none-any.whl": {
+            "setuptools/__init__.py": "",
+            "setuptools/build_meta.py": META,
+        },
+        "wanted-2.0-py3-none-any.whl": {"wanted.py": ""},
+    }
+    made = [wheel(tmp_path / name, files) for name, files in texts.items()]
+    names = [file.name.partition("-")[0] for file in made]
+    return {name: f"{name} @ {file.as_uri()}" for name, file in zip(names, made, strict=True)}
+
+
+def use_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not any(distributions(name="pip")):
+        pytest.skip("this Python has no pip")
+    monkeypatch.setattr(environments, "_find_uv", lambda: None)
+
+
+def use_own_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the new environment."""
+    if importlib.util.find_spec("ensurepip") is None:
+        pytest.skip("this Python has no ensurepip")
+    monkeypatch.setattr(environments, "_find_uv", lambda: None)
+    monkeypatch.setattr(environments, "_has_pip", lambda: False)
+
+
+def use_uv(monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("uv") is None:
+        pytest.skip("uv is not installed")
+
+
+def test_a_project_that_pins_an_older_setuptools_is_built_by_that(
+    tmp_path: Path, wheels: dict[str, str]
+) -> None:
+    make_project(
+        tmp_path / "old",
+        build_system=f'requires = ["{wheels["setuptools"]}"]\n'
+        'build-backend = "setuptools.build_meta"',
+    )
+    done = run("build", "old", "-o", "out", tmp_path=tmp_path, more={"WANTED": wheels["wanted"]})
+    assert done.returncode == 0, done.stdout + done.stderr
+    note = "built by setuptools.build_meta: its setuptools 69 is older than 77"
+    assert done.stdout.splitlines()[1].endswith(note)
+    log = (tmp_path / "out/sample-1.0.log").read_text()
+    assert '{"prefix": true, "pytest": false, "parallel_backend": true}' in log
+    assert leftovers(tmp_path, tmp_path / "out") == []
+
+
+def test_a_requirement_that_cannot_be_had_fails_with_what_the_installer_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_project(tmp_path / "one", build_system='requires = ["no-such-thing"]')
+    done = run("build", "one", tmp_path=tmp_path)
+    assert done.returncode == 1
+    assert "failed: exit status 1 of uv pip install" in done.stdout or "of python" in done.stdout
+    assert "no-such-thing" in (tmp_path / "dist/sample-1.0.log").read_text()
+
+
+def test_our_backend_builds_in_an_isolated_environment(tmp_path: Path) -> None:
+    """With the setuptools that the tests run with."""
+    if not any(distributions(name="pip")):
+        pytest.skip("this Python has no pip")
+    wanted = f"setuptools=={version('setuptools')}"
+    download = ["pip", "download", "--quiet", "--no-deps", "--dest", tmp_path, wanted]
+    done = subprocess.run(
+        [sys.executable, "-m", *map(str, download)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip(f"pip cannot get {wanted}: {done.stderr.strip().splitlines()[-1]}")
+    [file] = tmp_path.glob("setuptools-*.whl")
+    make_project(
+        tmp_path / "one",
+        setup="from setuptools import Extension, setup\n"
+        "setup(ext_modules=[Extension('x', ['x.c'])])\n",
+        files={"x.c": TINY_C.format(name="x")},
+        build_system=f'requires = ["setuptools @ {file.as_uri()}"]\n'
+        'build-backend = "setuptools.build_meta"',
+    )
+    ran = run("build", "one", tmp_path=tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.splitlines()[1].split()[-3:] == ["1", "0", "built"]
+
+
+@pytest.mark.parametrize("use", [use_uv, use_pip, use_own_pip])
+def test_an_environment_gets_what_is_required_and_no_more(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wheels: dict[str, str],
+    use: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    use(monkeypatch)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    log = tmp_path / "log"
+    lent = lend_backend(tmp_path)
+    environment = Isolated(
+        tmp_path / "environment",
+        base=sys.executable,
+        lent=lent,
+        shared={"SHARED": "1"},
+        runner=Runner(log=log, folder=tmp_path),
+    )
+    environment.create()
+    assert environment.setuptools() == 0
+    environment.install([])
+    not_for_here = f"{wheels['wanted']} ; python_version < '3'"
+    environment.install([wheels["setuptools"], not_for_here])
+    assert environment.setuptools() == 69
+    variables = environment.variables()
+    assert (variables["SHARED"], variables["PYTHONPATH"]) == ("1", str(lent))
+    names = ("setuptools", "wanted", "pytest", "parallel_backend")
+    code = f"import importlib.util as u; print([bool(u.find_spec(n)) for n in {names}])"
+    told = subprocess.run(
+        [environment.python, "-c", code], env=variables, capture_output=True, text=True, check=True
+    )
+    assert told.stdout == "[True, False, False, True]\n"
+
+
+def test_without_isolation_the_users_own_path_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lent = lend_backend(tmp_path)
+    environment = Surrounding(python=sys.executable, lent=lent, shared={})
+    monkeypatch.setenv("PYTHONPATH", "/theirs")
+    assert environment.variables()["PYTHONPATH"] == f"{lent}:/theirs"
+    monkeypatch.delenv("PYTHONPATH")
+    assert environment.variables()["PYTHONPATH"] == str(lent)
+    assert environment.setuptools() == int(version("setuptools").partition(".")[0])
+    assert [each.name for each in lent.iterdir()] == ["parallel_backend"]
+
+
+def test_a_backend_without_hooks_for_requirements_is_built_in_isolation(tmp_path: Path) -> None:
+    text = IN_TREE.format(body="pass", name="one").replace("get_requires", "not_get_requires")
+    system = 'requires = []\nbuild-backend = "own"\nbackend-path = ["."]'
+    make_project(tmp_path / "one", build_system=system, files={"own.py": text})
+    assert run("build", "one", tmp_path=tmp_path).returncode == 0
+
+
+TOKENS = {"MAKEFLAGS": "-j4 --jobserver-auth=fifo:/x"}
+
+
+@pytest.mark.parametrize(
+    ("ninja", "variables", "told"),
+    [
+        (None, TOKENS, {}),
+        ("1.13.0.git", TOKENS, {}),
+        ("1.12.1", TOKENS, {"CMAKE_BUILD_PARALLEL_LEVEL": "2", "MAX_JOBS": "2"}),
+        ("", TOKENS, {"CMAKE_BUILD_PARALLEL_LEVEL": "2", "MAX_JOBS": "2"}),
+        ("what", TOKENS, {"CMAKE_BUILD_PARALLEL_LEVEL": "2", "MAX_JOBS": "2"}),
+        ("1.11", {**TOKENS, "MAX_JOBS": "7"}, {"CMAKE_BUILD_PARALLEL_LEVEL": "2"}),
+        (None, {}, {"CMAKE_BUILD_PARALLEL_LEVEL": "2", "MAX_JOBS": "2"}),
+    ],
+)
+def test_a_number_of_jobs_is_given_only_where_tokens_do_not_reach(
+    tmp_path: Path, ninja: str | None, variables: dict[str, str], told: dict[str, str]
+) -> None:
+    if ninja is not None:
+        file = tmp_path / "ninja"
+        file.write_text(f"#!/bin/sh\necho {ninja}\n" if ninja else "this does not run\0")
+        file.chmod(0o755)
+    assert limits({**variables, "PATH": str(tmp_path)}, jobs=2) == told
+
+
+def test_uv_is_looked_for_on_path_where_it_is_not_importable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uv", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert environments._find_uv() is None
+    (tmp_path / "uv").write_text("")
+    (tmp_path / "uv").chmod(0o755)
+    assert environments._find_uv() == str(tmp_path / "uv")
+
+
+def test_an_interpreter_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    runner = Runner(log=tmp_path / "log", folder=tmp_path)
+    with pytest.raises(EnvironmentFailedError, match=r"^no-such-program: No such file"):
+        runner.run("no-such-program")
