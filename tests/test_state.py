@@ -387,6 +387,7 @@ def test_this_backend_in_a_project_s_tree_is_no_code_of_the_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+
     class Own(build_ext):
         pass
 
