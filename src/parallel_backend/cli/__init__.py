@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from parallel_backend import machine
 from parallel_backend.errors import ParallelBackendError
-from parallel_backend.settings import Settings, read_settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from parallel_backend.settings import Settings
 
 __all__ = ["main"]
 
@@ -40,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return int(import_module(f"parallel_backend.cli.{words[0]}").main(words[1:]))
     options = _parser().parse_args(words)
+    from pathlib import Path
+
+    from parallel_backend.settings import read_settings
+
     try:
         settings = read_settings(config_settings=None, environ=os.environ, folder=Path())
     except ParallelBackendError as error:
@@ -109,6 +115,8 @@ def _serve(words: list[str]) -> int:
 
 
 def _jobs(settings: Settings) -> Iterator[str]:
+    from parallel_backend import machine
+
     offer = machine.offer(memory_per_job=settings.memory_per_job)
     considered = list(offer.considered)
     if settings.jobs is not None:
