@@ -73,7 +73,7 @@ kind=link source= target= previous=
 for word do
     case $word in
         -c) kind=compile ;;
-        -E) exec {real} "$@" ;;
+        -E | -Wl,--help) exec {real} "$@" ;;
         *.c) source=${{word##*/}} ;;
     esac
     case $previous in -o) target=$word ;; esac
