@@ -20,6 +20,7 @@ from parallel_backend.timings import Tally
 if TYPE_CHECKING:
     from parallel_backend.engine.compilers import Compilers
     from parallel_backend.engine.costs import Costs
+    from parallel_backend.engine.headers import Text
     from parallel_backend.engine.inputs import Input
     from parallel_backend.engine.launchers import Launcher
     from parallel_backend.engine.objects import Objects
@@ -50,6 +51,8 @@ class Engine:
         self.raised: list[str] = []
         #: What is installed, as it was when somebody looked first.
         self.looks: dict[str, Input] = {}
+        #: What is in sources, by their content.
+        self.texts: dict[str, Text] = {}
         self._pool: Pool | None = None
         self._launcher: Launcher | None = None
 

@@ -6,10 +6,11 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from parallel_backend.engine.inputs import Input, look_at
 
-__all__ = ["Search", "absent_of", "read_rule"]
+__all__ = ["Search", "Text", "absent_of", "read_rule", "read_text"]
 
 # Where compilers look last, if they do not tell.
 _STANDARD = ("/usr/include",)
@@ -62,13 +63,13 @@ class Search:
         self._foreign = [place for place in dict.fromkeys(named) if self._is_foreign(place)]
         self._standard = [*(standard or _STANDARD)]
 
-    def shadows(self, texts: Iterable[bytes] = ()) -> set[str]:
+    def shadows(self, called: Iterable[str] = ()) -> set[str]:
         """Paths, nothing that was read among them, where a new file may be found first. A folder
         stands for all that could be in it.
 
-        `texts`: the sources, which may call a header by another name than its path.
+        `called`: what sources call headers, which may be another name than its path.
         """
-        parts = {os.fsdecode(found) for text in texts for found in _INCLUDED.findall(text)}
+        parts = set(called)
         pairs = itertools.pairwise(self._command)
         parts |= {name for option, name in pairs if option in ("-include", "-imacros")}
         for name in self._names[1:]:
@@ -90,11 +91,11 @@ class Search:
                     folders.add(_deepest(place, part))
         return folders
 
-    def asked_for(self, texts: Iterable[bytes]) -> tuple[set[str], set[str]]:
+    def asked_for(self, asked: Iterable[str]) -> tuple[set[str], set[str]]:
         """Where headers could be that sources ask for (``__has_include``): paths, and folders to
         list. A compiler does not tell that it has looked for them."""
         paths, folders = set(), set()
-        for name in {os.fsdecode(found) for text in texts for found in _ASKED.findall(text)}:
+        for name in asked:
             paths |= {os.path.join(place, name) for place in self._own}
             for place in [*self._foreign, *self._standard]:
                 folders.add(_deepest(place, os.path.dirname(name)))
@@ -121,6 +122,33 @@ _INCLUDED = re.compile(
     rb"^[ \t]*#[ \t]*(?:include|include_next|import)[ \t]*[<\"]([^>\"\n]+)[>\"]", re.MULTILINE
 )
 _ASKED = re.compile(rb"__has_include(?:_next)?\s*\(\s*[<\"]([^>\"\n]+)[>\"]")
+_MORE = re.compile(
+    rb"\.incbin\b|\.include\s*\\?\"|__has_(?:include|embed)(?:_next)?\s*\(\s*[^<\"\s]"
+)
+
+
+class Text(NamedTuple):
+    """What a source says that counts.
+
+    `called`: the headers that it includes, `asked`: those that it asks for. `dated`: it takes in
+    the date or the time. `more`: it takes in what no compiler tells of.
+    """
+
+    called: frozenset[str]
+    asked: frozenset[str]
+    dated: bool
+    more: bool
+
+
+def read_text(text: bytes) -> Text:
+    """Read what is in a source, or in the words of a command."""
+    has = b"__has_" in text
+    return Text(
+        frozenset(map(os.fsdecode, _INCLUDED.findall(text))),
+        frozenset(map(os.fsdecode, _ASKED.findall(text)) if has else ()),
+        b"__DATE__" in text or b"__TIME__" in text,
+        b"__TIMESTAMP__" in text or ((has or b".inc" in text) and _MORE.search(text) is not None),
+    )
 
 
 def _nearest(place: str, part: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from parallel_backend.engine.compilers import Compiler
-from parallel_backend.engine.headers import Search, absent_of, read_rule
+from parallel_backend.engine.headers import Search, Text, absent_of, read_rule, read_text
 from parallel_backend.engine.inputs import Input, has_changed, installed, look_at, now_at
 from parallel_backend.engine.objects import object_key
 from parallel_backend.engine.output import current_job
@@ -216,8 +216,8 @@ class Compilation(Expected):
     def read(self, names: list[str]) -> list[Input]:
         is_installed = installed()
         seen = [self._seen(name) for name in (*names, *_specs_of(self._command))]
-        texts = [_text_of(name) for name in names if not is_installed(name)]
-        texts.append(os.fsencode(" ".join(self._command)))
+        texts = [self._text_of(known) for known in seen if not is_installed(known.path)]
+        texts.append(read_text(os.fsencode(" ".join(self._command))))
         search = Search(
             names,
             self._command,
@@ -225,9 +225,9 @@ class Compilation(Expected):
             path=_folders_of(self._environ, *_INCLUDE_PATHS),
             standard=self._compiler.folders,
         )
-        asked, listed = search.asked_for(texts)
+        asked, listed = search.asked_for({name for text in texts for name in text.asked})
         listed |= search.listings()
-        rivals = search.shadows(texts)
+        rivals = search.shadows({name for text in texts for name in text.called})
         rivals |= {f"{name}.gch" for name in names if not is_installed(name)}
         self.absent, present = absent_of(sorted(asked | rivals), self._began)
         # A rival that was there and was not read comes later than what was, if it came before that.
@@ -236,6 +236,19 @@ class Compilation(Expected):
             self.inputs = [*seen, *present]
             return []
         return [*seen, *present, *map(self._installed, sorted(listed))]
+
+    def _text_of(self, known: Input) -> Text:
+        """What is in a file, read once for each content."""
+        text = self.engine.texts.get(known.content) if known.content else None
+        if text is None:
+            try:
+                with open(known.path, "rb") as stream:
+                    text = read_text(stream.read())
+            except OSError:
+                return read_text(b"")
+            if known.content:
+                self.engine.texts[known.content] = text
+        return text
 
     def _seen(self, name: str) -> Input:
         if name == self._source:
@@ -255,23 +268,9 @@ def _specs_of(command: Sequence[str]) -> list[str]:
     return [name for option, _, name in pairs if option in ("-specs", "--specs")]
 
 
-def _text_of(name: str) -> bytes:
-    try:
-        with open(name, "rb") as stream:
-            return stream.read()
-    except OSError:
-        return b""
-
-
-_MORE = re.compile(
-    rb"__TIMESTAMP__|\.incbin\b|\.include\s*\\?\"|__has_(?:include|embed)(?:_next)?\s*\(\s*[^<\"\s]"
-)
-
-
-def _tells_more(text: bytes) -> bool:
+def _tells_more(text: Text) -> bool:
     """Whether a source puts into an object what is in no file that the compiler tells of."""
-    dated = b"__DATE__" in text or b"__TIME__" in text
-    return bool(_MORE.search(text)) or (dated and not os.environ.get("SOURCE_DATE_EPOCH"))
+    return text.more or (text.dated and not os.environ.get("SOURCE_DATE_EPOCH"))
 
 
 class Link(Expected):
