@@ -74,8 +74,25 @@ class Search:
         parts |= {name for option, name in pairs if option in ("-include", "-imacros")}
         for name in self._names[1:]:
             parts |= self._parts(name)
-        found = (_nearest(place, part) for place in self._own for part in parts)
-        return {path for path in found if os.path.normpath(path) not in self._read}
+        by_folder: dict[str, list[str]] = {}
+        for part in parts:
+            folder, name = os.path.split(part)
+            by_folder.setdefault(folder, []).append(name)
+        found = set()
+        for place in self._own:
+            for folder, bases in by_folder.items():
+                missing = _missing(place, folder)
+                if missing:
+                    found.add(missing)
+                else:
+                    start = os.path.join(place, folder, "") if place or folder else ""
+                    found.update(start + name for name in bases)
+        return {path for path in found if not self._was_read(path)}
+
+    def _was_read(self, path: str) -> bool:
+        if path in self._read:
+            return True
+        return ("./" in path or "//" in path) and os.path.normpath(path) in self._read
 
     def listings(self) -> set[str]:
         """Folders of what is installed in which a new name may be one that is found first."""
@@ -151,16 +168,17 @@ def read_text(text: bytes) -> Text:
     )
 
 
-def _nearest(place: str, part: str) -> str:
-    """A path below a place; if its folder is not there, the folder."""
-    path = os.path.join(place, part)
-    folder = os.path.dirname(part)
+def _missing(place: str, folder: str) -> str:
+    """The first folder on the way from a place to a folder below it that is not there, if any."""
+    path = os.path.join(place, folder)
+    if not path or os.path.isdir(path):
+        return ""
     while folder:
-        if os.path.isdir(os.path.join(place, folder)):
-            return path
         path = os.path.join(place, folder)
         folder = os.path.dirname(folder)
-    return path if not place or os.path.isdir(place) else place
+        if os.path.isdir(os.path.join(place, folder) or "."):
+            return path
+    return place
 
 
 def _deepest(place: str, part: str) -> str:
