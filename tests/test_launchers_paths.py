@@ -15,28 +15,28 @@ from parallel_backend.engine.launchers import Launcher
 from parallel_backend.engine.stable_paths import StablePaths, mapped, stable_paths, wrapped
 from parallel_backend.settings import Settings
 
-PROJECT, ENVIRONMENT = "/work/project", "/tmp/env-x"
+PROJECT, ENVIRONMENT = "/srv/project", "/tmp/env-x"
 PATHS = StablePaths(PROJECT, "build/f", {ENVIRONMENT: "build/f/environment"})
 
 
 @pytest.mark.parametrize(
     ("given", "renamed"),
     [
-        ("-I/work/project/include", "-Iinclude"),
-        ("-I/work/project", "-I."),
-        ("-I/work/project/", "-I./"),
-        ("-I/work/project//include", "-Iinclude"),
-        ("-I/work/project/-odd", "-I./-odd"),
-        ("-I/work/projects/include", "-I/work/projects/include"),
+        ("-I/srv/project/include", "-Iinclude"),
+        ("-I/srv/project", "-I."),
+        ("-I/srv/project/", "-I./"),
+        ("-I/srv/project//include", "-Iinclude"),
+        ("-I/srv/project/-odd", "-I./-odd"),
+        ("-I/srv/projects/include", "-I/srv/projects/include"),
         ("-I /tmp/env-x/include", "-I build/f/environment/include"),
         ("-isystem/tmp/env-x/a -c", "-isystembuild/f/environment/a -c"),
         ("-isystem /tmp/env-x -c", "-isystem build/f/environment -c"),
-        ("-include /work/project/all.h", "-include all.h"),
-        ("-c /work/project/src/a.c", "-c src/a.c"),
-        ("-o /work/project/build/a.o", "-o /work/project/build/a.o"),
-        ("-MF /work/project/a.d -MD", "-MF /work/project/a.d -MD"),
-        ("-DHERE=/work/project/x -D /work/project/y", "-DHERE=/work/project/x -D /work/project/y"),
-        ("-Wp,-v -L/work/project/lib", "-Wp,-v -L/work/project/lib"),
+        ("-include /srv/project/all.h", "-include all.h"),
+        ("-c /srv/project/src/a.c", "-c src/a.c"),
+        ("-o /srv/project/build/a.o", "-o /srv/project/build/a.o"),
+        ("-MF /srv/project/a.d -MD", "-MF /srv/project/a.d -MD"),
+        ("-DHERE=/srv/project/x -D /srv/project/y", "-DHERE=/srv/project/x -D /srv/project/y"),
+        ("-Wp,-v -L/srv/project/lib", "-Wp,-v -L/srv/project/lib"),
         ("-Iinclude -I../other a.c", "-Iinclude -I../other a.c"),
     ],
 )  # fmt: skip

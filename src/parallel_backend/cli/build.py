@@ -56,7 +56,7 @@ def main(words: Sequence[str]) -> int:
 
 def _build(asked: argparse.Namespace, endings: Endings) -> bool:
     began = time.monotonic()
-    if os.name != "posix":  # pragma: no cover
+    if os.name != "posix":  # pragma: no cover - Linux is POSIX
         raise _UseError("build works on POSIX systems")
     sources = _sources(asked)
     python = _interpreter(asked.python)

@@ -132,7 +132,7 @@ class Engine:
         if not getattr(compiler, "initialized", True):
             compiler.initialize()  # MSVC's does so itself when it compiles, in each worker
         self.launcher.prepare(compiler)
-        names = {str(source) for extension in sources for source in extension.sources}
+        names = {str(source) for extension in sources for source in extension.sources or ()}
         for source in {os.path.splitext(name)[1]: name for name in names}.values():
             kind = "compiler_so_cxx" if self.compilers.is_cplusplus(source) else "compiler_so"
             command, variables = self.launcher.launched(getattr(compiler, kind, None) or [])

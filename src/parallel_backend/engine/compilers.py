@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import shutil
@@ -54,6 +53,7 @@ class Compilers:
 
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], Compiler] = {}
+        self._family: dict[tuple[str, str | None], bool] = {}
         self._lock = threading.Lock()
 
     def of_source(
@@ -80,8 +80,10 @@ class Compilers:
         more: tuple[str, ...],
         environ: Mapping[str, str],
     ) -> Compiler:
-        environment = _environment(program, environ)
-        key = (program, language, more, environment, environ.get("PATH"))
+        path = environ.get("PATH")
+        of_the_family = all(self._is_of_the_family(word, path) for word in program)
+        environment = _environment(environ, of_the_family=of_the_family)
+        key = (program, language, more, environment, path)
         with self._lock:
             if key not in self._known:
                 self._known[key] = (
@@ -90,6 +92,11 @@ class Compilers:
                     else _ask_linker(program, more, environment)
                 )
             return self._known[key]
+
+    def _is_of_the_family(self, word: str, search: str | None) -> bool:
+        if (word, search) not in self._family:
+            self._family[word, search] = _is_of_the_family(word, search)
+        return self._family[word, search]
 
 
 def program_of(command: Sequence[str]) -> tuple[str, ...]:
@@ -173,17 +180,15 @@ def _stamp_of(path: str) -> str:
     return f"{path} {status.st_size} {status.st_mtime_ns}"
 
 
-def _environment(program: Sequence[str], environ: Mapping[str, str]) -> str:
+def _environment(environ: Mapping[str, str], *, of_the_family: bool) -> str:
     """A hash of the variables that count."""
-    path = environ.get("PATH")
-    if all(_is_of_the_family(word, path) for word in program):
+    if of_the_family:
         names = [name for name in environ if _READ_BY_FAMILY.fullmatch(name)]
     else:
         names = [name for name in environ if not _OF_THE_MOMENT.fullmatch(name)]
     return digest(_bytes_of(f"{name}={without_places(environ[name])}" for name in sorted(names)))
 
 
-@functools.lru_cache(maxsize=64)
 def _is_of_the_family(word: str, search: str | None) -> bool:
     """Whether a program is gcc or clang by its own name, and no script that calls itself so."""
     path = os.path.realpath(shutil.which(word, path=search) or word)

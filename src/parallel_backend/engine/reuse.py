@@ -32,11 +32,12 @@ _INCLUDE_PATHS = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE
 
 # Options that make a compiler read what it does not tell, or write what nobody asks for.
 _UNTOLD = (
-    "@", "-fprofile-use", "-fauto-profile", "-fbranch-probabilities", "-fplugin", "-wrapper",
+    "@", "-fprofile", "-fcs-profile", "-fauto-profile", "-fbranch-probabilities", "-fplugin",
+    "-fpass-plugin", "-fthinlto-index", "-ftime-trace", "-ivfsoverlay", "-vfsoverlay", "-wrapper",
     "-fmodule", "-fsanitize-ignorelist", "-fsanitize-blacklist", "-Xclang", "-emit-pch", "--config",
     "-frecord-gcc-switches", "-frecord-command-line", "-grecord-command-line", "-M", "-Wp,-M",
-    "-fdump-", "-save-temps", "--coverage", "-fprofile-arcs", "-ftest-coverage", "-gsplit-dwarf",
-    "-fprofile-generate", "-fstack-usage", "-fcallgraph-info", "-Map", "--out-", "-aux-info",
+    "-fdump-", "-save-temps", "--coverage", "-ftest-coverage", "-gsplit-dwarf", "-fstack-usage",
+    "-fcallgraph-info", "-Map", "--out-", "-aux-info",
     "-fopt-info", "-fsave-optimization-record", "-Wp,-I", "-Wp,-i", "--include-", "-iprefix",
     "-iwithprefix", "-Xpreprocessor", "-Xassembler", "-Xlinker", "--retain-symbols-file",
 )  # fmt: skip

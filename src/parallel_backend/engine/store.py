@@ -57,30 +57,54 @@ def alone(store: Store, report: Callable[[str], object]) -> Iterator[None]:
     """Be the only build of a tree for the length of a ``with`` block; waits for another one's end.
 
     setuptools' own folders below ``build/`` bear no second build at a time. One that a build has
-    started itself, in its own tree, does not wait.
+    started itself, in its own tree, does not wait. Where a file system has no locks nobody does.
     """
-    held = [path for path in os.environ.get(_HELD, "").split(os.pathsep) if path]
-    if os.name != "posix" or store.folder in held:
+    held = os.environ.get(_HELD)
+    trees = held.split(os.pathsep) if held else []
+    lock = None if store.folder in trees else _locked(store, report)
+    os.environ[_HELD] = os.pathsep.join([*trees, store.folder])
+    try:
         yield
-        return
+    finally:
+        if held is None:
+            os.environ.pop(_HELD, None)
+        else:
+            os.environ[_HELD] = held
+        if lock is not None:
+            _unlock(lock)
+
+
+def _locked(store: Store, report: Callable[[str], object]) -> int | None:
+    """A descriptor that holds the lock of a tree; None where there can be none."""
+    if os.name != "posix":  # pragma: no cover - there is no lock that ends with its process
+        return None
     import fcntl
 
-    with open(os.path.join(store.folder, os.pardir, "lock"), "wb") as lock:
+    path = os.path.join(store.folder, os.pardir, "lock")
+    lock = None
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             report("another build of this tree goes on; waiting for its end")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        before = os.environ.get(_HELD)
-        os.environ[_HELD] = os.pathsep.join([*held, store.folder])
-        try:
-            yield
-        finally:
-            if before is None:
-                os.environ.pop(_HELD, None)
-            else:
-                os.environ[_HELD] = before
-            fcntl.flock(lock, fcntl.LOCK_UN)  # a process that was left running may have it, too
+    except OSError:  # a disk that is full, somebody else's file, a file system without locks
+        if lock is not None:
+            os.close(lock)
+        return None
+    except BaseException:  # told to end while it waits
+        if lock is not None:
+            os.close(lock)
+        raise
+    return lock
+
+
+def _unlock(lock: int) -> None:
+    import fcntl
+
+    fcntl.flock(lock, fcntl.LOCK_UN)  # a process that was left running may have it, too
+    os.close(lock)
 
 
 class Store:
@@ -114,7 +138,8 @@ class Store:
                 path.unlink()
                 return None
             _write(target, data, mode=mode)
-            os.utime(path)
+            with contextlib.suppress(OSError):  # it is somebody else's
+                os.utime(path)
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
         return record
