@@ -164,3 +164,21 @@ def test_what_is_linked_again(change: str, links: int, tmp_path: Path) -> None:
     step = tree.step("build_editable")
     assert (step.links, step.wrong) == (links, [])
     assert step.compiles == (change in ("object", "comment"))
+
+
+def test_an_archive_has_nothing_of_a_source_that_it_was_made_of_before(tmp_path: Path) -> None:
+    library = "[('own', {'sources': open('sources').read().split()})]"
+    tree = tiny_tree(
+        tmp_path,
+        {
+            "m.c": "int f(void); int m(void) { return f(); } void *PyInit_m(void) { return 0; }",
+            "b.c": "int f(void) { return 1; }",
+            "c.c": "int f(void) { return 2; }",
+            "sources": "b.c",
+        },
+        setup=f"import functools\nsetup = functools.partial(setup, libraries={library})\n"
+        "cmdclass = {}",
+    )
+    assert tree.step().wrong == []
+    tree.write({"sources": "c.c"})
+    assert tree.step().wrong == []

@@ -51,6 +51,8 @@ class Engine:
         self.raised: list[str] = []
         #: What is installed, as it was when somebody looked first.
         self.looks: dict[str, Input] = {}
+        #: Folders of what is installed where headers would come first; see headers.Search.
+        self.listed: dict[tuple[str, ...], set[str]] = {}
         #: What is in sources, by their content.
         self.texts: dict[str, Text] = {}
         self._pool: Pool | None = None

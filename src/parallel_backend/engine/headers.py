@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
@@ -24,7 +25,10 @@ def read_rule(text: str) -> list[str]:
     _, _, rest = joined.partition(":")
     while rest and not rest[0].isspace():  # the target is a path that has a colon
         _, _, rest = rest.partition(":")
-    return [_unescaped(word) for word in _WORD.findall(rest.split("\n", 1)[0])]
+    rest = rest.split("\n", 1)[0]
+    if "\\" not in rest and "$" not in rest:
+        return rest.split()
+    return [_unescaped(word) for word in _WORD.findall(rest)]
 
 
 def _unescaped(word: str) -> str:
@@ -39,7 +43,8 @@ class Search:
     project where one of the headers could be.
 
     `names`: what the command has read, its source first. `command`: its words. `path`: variables
-    such as CPATH. `standard`: where the compiler looks after all that, if it has told.
+    such as CPATH. `standard`: where the compiler looks after all that, if it has told. `listed`:
+    what was found out about folders of what is installed, for the next command.
     """
 
     def __init__(
@@ -50,11 +55,12 @@ class Search:
         *,
         path: Iterable[str] = (),
         standard: Sequence[str] = (),
+        listed: dict[tuple[str, ...], set[str]] | None = None,
     ) -> None:
         self._names = names
         self._command = command
         self._is_installed = is_installed
-        self._read = {os.path.normpath(name) for name in names}
+        self._read = {os.path.normpath(name) if _is_winding(name) else name for name in names}
         named = [*_search_path(command), *path]
         quoting = [os.path.dirname(name) for name in names[:1]]
         quoting += [os.path.dirname(name) for name in names if not is_installed(name)]
@@ -62,6 +68,8 @@ class Search:
         self._own = [place for place in places if not self._is_foreign(place)]
         self._foreign = [place for place in dict.fromkeys(named) if self._is_foreign(place)]
         self._standard = [*(standard or _STANDARD)]
+        self._places = (*self._foreign, *self._standard)
+        self._listed = {} if listed is None else listed
 
     def shadows(self, called: Iterable[str] = ()) -> set[str]:
         """Paths, nothing that was read among them, where a new file may be found first. A folder
@@ -92,20 +100,28 @@ class Search:
     def _was_read(self, path: str) -> bool:
         if path in self._read:
             return True
-        return ("./" in path or "//" in path) and os.path.normpath(path) in self._read
+        return _is_winding(path) and os.path.normpath(path) in self._read
 
     def listings(self) -> set[str]:
         """Folders of what is installed in which a new name may be one that is found first."""
+        found: set[str] = set()
+        for folder in {os.path.dirname(name) for name in self._names[1:]}:
+            key = (folder, str(len(self._foreign)), *self._places)
+            if key not in self._listed:
+                self._listed[key] = self._before(folder)
+            found |= self._listed[key]
+        return found
+
+    def _before(self, folder: str) -> set[str]:
+        """Folders in which a header would be found before the one of that name in `folder`."""
         folders = set()
-        for name in self._names[1:]:
-            folder = os.path.dirname(name)
-            for part in self._folder_parts(folder):
-                for place in [*self._foreign, *self._standard]:
-                    if os.path.normpath(os.path.join(place, part)) == os.path.normpath(folder):
-                        if place in self._standard:
-                            break  # the standard places are gone through in this order
-                        continue
-                    folders.add(_deepest(place, part))
+        for part in _parts_of(folder, self._places):
+            for place in self._places:
+                if os.path.normpath(os.path.join(place, part)) == os.path.normpath(folder):
+                    if place in self._standard:
+                        break  # the standard places are gone through in this order
+                    continue
+                folders.add(_deepest(place, part))
         return folders
 
     def asked_for(self, asked: Iterable[str]) -> tuple[set[str], set[str]]:
@@ -114,7 +130,7 @@ class Search:
         paths, folders = set(), set()
         for name in asked:
             paths |= {os.path.join(place, name) for place in self._own}
-            for place in [*self._foreign, *self._standard]:
+            for place in self._places:
                 folders.add(_deepest(place, os.path.dirname(name)))
         return paths, folders
 
@@ -125,14 +141,10 @@ class Search:
         """By what a source may have called a header."""
         if self._is_installed(name):
             folder, base = os.path.split(name)
-            return {os.path.join(part, base) for part in self._folder_parts(folder)}
+            parts = _parts_of(folder, self._places)
+            return {os.path.join(part, base) for part in parts}
         words = os.path.normpath(name).split(os.sep)
         return {os.path.join(*words[at:]) for at in range(len(words)) if words[at]}
-
-    def _folder_parts(self, folder: str) -> set[str]:
-        """Where a folder is in the places of what is installed."""
-        found = (_below(place, folder) for place in [*self._foreign, *self._standard])
-        return {part for part in found if part is not None} or {""}
 
 
 _INCLUDED = re.compile(
@@ -168,6 +180,10 @@ def read_text(text: bytes) -> Text:
     )
 
 
+def _is_winding(path: str) -> bool:
+    return "./" in path or "//" in path
+
+
 def _missing(place: str, folder: str) -> str:
     """The first folder on the way from a place to a folder below it that is not there, if any."""
     path = os.path.join(place, folder)
@@ -187,6 +203,13 @@ def _deepest(place: str, part: str) -> str:
     while folder != place and not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     return folder
+
+
+@functools.lru_cache(maxsize=1000)
+def _parts_of(folder: str, places: tuple[str, ...]) -> frozenset[str]:
+    """Where a folder is in places of what is installed."""
+    found = (_below(place, folder) for place in places)
+    return frozenset(part for part in found if part is not None) or frozenset([""])
 
 
 def _below(place: str, folder: str) -> str | None:

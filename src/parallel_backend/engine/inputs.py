@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import sys
@@ -107,5 +108,12 @@ def installed() -> Callable[[str], bool]:
 
     Nothing below the current folder, the project's, is.
     """
-    here = os.path.join(os.getcwd(), "")
-    return lambda path: path.startswith(_INSTALLED) and not path.startswith(here)
+    return _installed(_INSTALLED, os.path.join(os.getcwd(), ""))
+
+
+@functools.lru_cache(maxsize=4)
+def _installed(folders: tuple[str, ...], here: str) -> Callable[[str], bool]:
+    # It is asked for each header of each source, and most of them are the same ones.
+    return functools.lru_cache(maxsize=10_000)(
+        lambda path: path.startswith(folders) and not path.startswith(here)
+    )

@@ -71,6 +71,7 @@ class Expected:
         self.inputs: list[Input] = []
         self.absent: list[str] = []
         self._key = ""
+        self._is_installed = installed()
         self._rule = f"{target}.d"
         self._began = 0
 
@@ -94,9 +95,8 @@ class Expected:
         record = self.engine.store.take(self._key, self.target, holds=self._holds, mode=self.mode)
         if record is not None:
             self.reused = True
-            is_installed = installed()
             told = [self._from_record(values) for values in record["inputs"]]
-            self.inputs = [known for known in told if not is_installed(known.path)]
+            self.inputs = [known for known in told if not self._is_installed(known.path)]
             self.absent = [self._found(path) for path in record["absent"]]
             return None
         self._began = now_at(os.path.dirname(self.target) or ".")
@@ -115,7 +115,7 @@ class Expected:
         except OSError:
             return
         inputs = self.read(names)
-        self.inputs = [known for known in inputs if not installed()(known.path)]
+        self.inputs = [known for known in inputs if not self._is_installed(known.path)]
         if inputs and all(map(self._is_certain, inputs)):
             record = {
                 "inputs": [[self._recorded(known.path), *known[1:]] for known in inputs],
@@ -172,17 +172,22 @@ class Expected:
         return Input(self._found(values[0]), *values[1:])
 
     def _has_changed(self, known: Input) -> bool:
-        if not installed()(known.path):
+        if not self._is_installed(known.path):
             return has_changed(known)
         # What is installed does not change while a project builds, and each source reads it.
-        now = self.engine.looks.get(known.path)
-        if now is None:
-            now = self.engine.looks[known.path] = look_at(known.path, content=False)
+        now = self._once(known.path)
         if now.stamp == known.stamp:
             return False
         if not now.content and known.content:
             now = self.engine.looks[known.path] = look_at(known.path)
         return not now.content or now.content != known.content
+
+    def _once(self, path: str) -> Input:
+        """What is at a path of what is installed, looked at once in a build."""
+        now = self.engine.looks.get(path)
+        if now is None:
+            now = self.engine.looks[path] = look_at(path, content=False)
+        return now
 
     def _installed(self, name: str) -> Input:
         known = self.engine.looks.get(name)
@@ -215,28 +220,32 @@ class Compilation(Expected):
         self._before = look_at(self._source)
 
     def read(self, names: list[str]) -> list[Input]:
-        is_installed = installed()
         seen = [self._seen(name) for name in (*names, *_specs_of(self._command))]
-        texts = [self._text_of(known) for known in seen if not is_installed(known.path)]
+        texts = [self._text_of(known) for known in seen if not self._is_installed(known.path)]
         texts.append(read_text(os.fsencode(" ".join(self._command))))
         search = Search(
             names,
             self._command,
-            is_installed,
+            self._is_installed,
             path=_folders_of(self._environ, *_INCLUDE_PATHS),
             standard=self._compiler.folders,
+            listed=self.engine.listed,
         )
         asked, listed = search.asked_for({name for text in texts for name in text.asked})
         listed |= search.listings()
         rivals = search.shadows({name for text in texts for name in text.called})
-        rivals |= {f"{name}.gch" for name in names if not is_installed(name)}
+        rivals |= {f"{name}.gch" for name in names if not self._is_installed(name)}
         self.absent, present = absent_of(sorted(asked | rivals), self._began)
         # A rival that was there and was not read comes later than what was, if it came before that.
         present = [i for i in present if i.path in asked or i.stamp is None]
-        if any(map(_tells_more, texts)) or any(os.path.exists(f"{name}.gch") for name in names):
+        if any(map(_tells_more, texts)) or any(map(self._is_precompiled, names)):
             self.inputs = [*seen, *present]
             return []
         return [*seen, *present, *map(self._installed, sorted(listed))]
+
+    def _is_precompiled(self, name: str) -> bool:
+        path = f"{name}.gch"
+        return bool(self._once(path).stamp) if self._is_installed(name) else os.path.exists(path)
 
     def _text_of(self, known: Input) -> Text:
         """What is in a file, read once for each content."""
@@ -257,7 +266,9 @@ class Compilation(Expected):
             now = look_at(name)
             same = now.stamp == self._before.stamp and now.content == self._before.content
             return now if same and now.stamp else now._replace(stamp=None)
-        return self._installed(name) if installed()(name) else look_at(name, since=self._began)
+        return (
+            self._installed(name) if self._is_installed(name) else look_at(name, since=self._began)
+        )
 
     def _is_certain(self, known: Input) -> bool:
         return super()._is_certain(known) or (known.path == self._source and bool(known.stamp))
@@ -310,9 +321,8 @@ class Link(Expected):
             return []
         candidates = sorted(_libraries_of(self._command, others, self._environ) - set(others))
         self.absent, present = absent_of(candidates, self._began)
-        is_installed = installed()
         read = (
-            self._installed(name) if is_installed(name) else look_at(name, since=self._began)
+            self._installed(name) if self._is_installed(name) else look_at(name, since=self._began)
             for name in others
         )
         return [*read, *present]
