@@ -30,6 +30,8 @@ def _no_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
 def install(site: Path, *rows: str, end: str = "\r\n", is_sorted: bool = True) -> Path:
     """A distribution as pip leaves it without compiling; its RECORD, with more `rows`."""
     write_tree(site, "demo/__init__.py", "demo/inner/m,m.py", "single.py")
+    for source in site.rglob("*.py"):
+        os.utime(source, (1_600_000_000, 1_600_000_000))  # a .pyc holds it
     info = write_tree(site / "demo-1.dist-info", "METADATA", text=METADATA)
     write_tree(info, "INSTALLER", text="pip\n")
     lines = [

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from parallel_backend.bytecode.helper import can_help
 from parallel_backend.bytecode.interpreter import Interpreter, own_interpreter
 from parallel_backend.bytecode.options import Options
 from parallel_backend.bytecode.report import Failure, Report
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from parallel_backend.bytecode.pool import Pool
 
 __all__ = ["Failure", "Options", "Report", "compile_tree"]
+
+# Who sets one of these may allow a single job.
+_JOBS_VARIABLES = {"MAKEFLAGS", "PARALLEL_BACKEND_JOBS"}
 
 
 def compile_tree(
@@ -56,8 +60,10 @@ def compile_tree(
             options=options,
             interpreter=interpreter,
             report=lambda path, reason: failures.append(Failure(path, None, reason)),
+            share=jobs != 1 and not os.environ.keys() & _JOBS_VARIABLES and can_help(),
         )
         parts = tree.stale()
+        stack.callback(parts.close)
         first = next((part for part in parts if part), None)
         if first is not None:
             pool = pool or _open_pool(stack, options, jobs, failures)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from parallel_backend.bytecode.interpreter import Interpreter
 from parallel_backend.bytecode.options import Options
 
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ["Source", "Tree"]
 
 _MOST_AT_ONCE = 500
+_MOST_TOLD = 10_000
+_WORTH_A_FORK = 50  # folders
 _KIND, _REGULAR = 0o170000, 0o100000  # of st_mode; the module stat takes a call to tell
 
 
@@ -33,6 +38,7 @@ class Tree:
     """Finds the files that compileall finds, and counts them.
 
     :param report: gets the path of what cannot be looked at, and the reason.
+    :param share: let a fork look through a part of a large tree.
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class Tree:
         options: Options,
         interpreter: Interpreter,
         report: Callable[[str, str], None],
+        share: bool = False,
     ) -> None:
         self.files = 0
         self.up_to_date = 0
@@ -51,13 +58,14 @@ class Tree:
         self._options = options
         self._interpreter = interpreter
         self._report = report
+        self._share = share
         self._endings = [ending for _, ending in options.endings()]
         self._header = interpreter.magic + bytes(4)
         self._is_picky = bool(options.exclude or options.limit_links)
         limit = options.limit_links
         self._limit = os.path.join(os.path.realpath(limit), "") if limit else ""
 
-    def stale(self) -> Iterator[list[Source]]:
+    def stale(self) -> Generator[list[Source], None, None]:
         """What is to be compiled, a part at a time, while the walk goes on.
 
         An empty list means: first finish what came before. One path lies in another then, so that
@@ -74,16 +82,19 @@ class Tree:
                 seen.add(real)
                 above |= parents
             if not os.path.isfile(top):
-                yield from self._below(top)
+                yield from self._walk([(top, 0)], top)
             elif top.endswith(".py"):
                 folder, name = os.path.split(top)
                 source = self._look(top, name, self._cache(folder), top)
                 if source:
                     yield [source]
 
-    def _below(self, top: str) -> Iterator[list[Source]]:
-        folders = [(top, 0)]
+    def _walk(self, folders: list[tuple[str, int]], top: str) -> Iterator[list[Source]]:
         while folders:
+            if self._share and len(folders) >= _WORTH_A_FORK:
+                self._share = False
+                yield from self._by_two(folders, top)
+                return
             folder, depth = folders.pop()
             try:
                 yield from self._in(folder, top, depth, folders)
@@ -91,16 +102,53 @@ class Tree:
                 if folder == top or not isinstance(error, FileNotFoundError):
                     self._report(folder, f"cannot be listed: {error.strerror}")
 
+    def _by_two(self, folders: list[tuple[str, int]], top: str) -> Iterator[list[Source]]:
+        """What is below `folders`, of which a fork and this process each take the next one."""
+        from parallel_backend.bytecode.helper import Helper
+
+        with Helper(len(folders), lambda numbers: self._told(numbers, folders, top)) as helper:
+            for number in helper.numbers():
+                yield from self._walk([folders[number]], top)
+            told = helper.result()
+        if told is not None:
+            files, up_to_date, distributions, problems, found = told
+            self.files += files
+            self.up_to_date += up_to_date
+            self.distributions += distributions
+            for problem in problems:
+                self._report(*problem)
+            if found:
+                yield [Source(*each) for each in found]
+        for number in helper.left():
+            yield from self._walk([folders[number]], top)
+
+    def _told(
+        self, numbers: Iterator[int], folders: list[tuple[str, int]], top: str
+    ) -> tuple[Any, ...]:
+        """In a fork: what there is below the folders that it gets."""
+        self.files, self.up_to_date, self.distributions = 0, 0, []
+        problems: list[tuple[str, str]] = []
+        self._report = lambda path, reason: problems.append((path, reason))
+        found: list[Source] = []
+        # Where there is much to do the walk is the least of it, and memory is to stay small.
+        while len(found) < _MOST_AT_ONCE and (number := next(numbers, None)) is not None:
+            for part in self._walk([folders[number]], top):
+                found += part
+                if len(found) > _MOST_TOLD:
+                    raise OverflowError
+        return self.files, self.up_to_date, self.distributions, problems, [*map(tuple, found)]
+
     def _in(
         self, folder: str, top: str, depth: int, folders: list[tuple[str, int]]
     ) -> Iterator[list[Source]]:
-        cache = self._cache(folder)
+        cache = None  # most folders hold no source
         most = self._options.most_levels
         found = []
         with os.scandir(folder) as entries:
             for entry in entries:
                 name = entry.name
                 if name.endswith(".py"):
+                    cache = cache or self._cache(folder)
                     source = self._look(entry, name, cache, top)
                     if source:
                         found.append(source)

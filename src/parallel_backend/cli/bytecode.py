@@ -17,6 +17,16 @@ from parallel_backend.errors import ParallelBackendError
 __all__ = ["main"]
 
 
+class _Help(argparse.HelpFormatter):
+    # One is made for each option, and argparse's own imports shutil, to ask for the width.
+    def __init__(self, prog: str) -> None:
+        try:
+            width = int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size(1).columns
+        except (ValueError, OSError):
+            width = 80
+        super().__init__(prog, width=width - 2)
+
+
 class _EndedError(BaseException):
     """A signal asks this process to end: its number."""
 
@@ -114,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Byte-compile every .py file that is a PATH or below one, in a pool of "
         "workers. The options of one letter are compileall's.",
         epilog="example: python -m parallel_backend bytecode -o 0 -o 1 .venv/lib",
+        formatter_class=_Help,
     )
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="a file or a folder")
