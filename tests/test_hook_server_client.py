@@ -31,7 +31,9 @@ from parallel_backend.hook_server import (
     HookTimedOutError,
     RequestRefusedError,
     ServerEndedError,
+    client,
 )
+from parallel_backend.hook_server.connection import Connection
 from projects import make_project
 
 
@@ -208,6 +210,19 @@ def test_another_thread_may_cancel(call: Caller, project: Path) -> None:
     thread.join()
     assert (project / "waits.clean").exists()
     call.server.cancel()  # there is nothing to cancel
+    assert call("give_back", value=1) == 1
+
+
+def test_a_call_whose_server_is_being_started_is_cancelled(
+    call: Caller, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*args: Any, **options: Any) -> Connection:
+        call.server.cancel()  # as another thread does
+        return Connection(*args, **options)
+
+    monkeypatch.setattr(client, "Connection", start)
+    with pytest.raises(HookCancelledError, match=r"was cancelled$"):
+        call("clean_up", file=str(project / "waits"), timeout=PATIENCE)
     assert call("give_back", value=1) == 1
 
 

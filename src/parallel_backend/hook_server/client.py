@@ -43,6 +43,9 @@ class HookServer:
         self._fork = fork
         self._patience = patience
         self._turn = threading.Lock()
+        self._cancelling = threading.RLock()  # a signal's handler may cancel, too
+        #: A call is to be cancelled that has not reached its server yet.
+        self._cancelled = False
         self._connections: dict[str, Connection] = {}
 
     def __enter__(self) -> Self:
@@ -105,8 +108,9 @@ class HookServer:
 
     def cancel(self) -> None:
         """Cancel the call that runs in another thread, if any; again: more harshly."""
-        for connection in [*self._connections.values()]:
-            connection.cancel()
+        with self._cancelling:
+            reached = [each.cancel() for each in [*self._connections.values()]]
+            self._cancelled = not any(reached)
 
     def runner(
         self,
@@ -172,13 +176,21 @@ class HookServer:
     ) -> dict[str, Any]:
         whole = {**os.environ} if environment is None else {**environment}
         with self._turn:
+            self._cancelled = False
             connection = self._connections.get(python)
             if connection is None or connection.closed:
                 connection = Connection(
                     python, environment=whole, fork=self._fork, patience=self._patience
                 )
                 self._connections[python] = connection
-            return connection.ask({**request, "environment": whole})
+            asked = connection
+
+            def begun() -> None:
+                with self._cancelling:
+                    if self._cancelled:
+                        asked.cancel()
+
+            return asked.ask({**request, "environment": whole}, begun=begun)
 
 
 def _run_command(

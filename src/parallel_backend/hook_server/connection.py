@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +49,19 @@ class Connection:
             text = f"the hook server cannot be started with {python}: {error.strerror}"
             raise ServerEndedError(text) from error
 
-    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Send a request, and wait for its answer.
+    def ask(
+        self, request: Mapping[str, Any], *, begun: Callable[[], object] = lambda: None
+    ) -> dict[str, Any]:
+        """Send a request, and wait for its answer; `begun` is called in between.
 
         Where that is broken off, as by Ctrl-C, the hook and the server are ended first. Raises
         ServerEndedError if the server ends.
         """
         self._count += 1
         try:
-            self._asked = self._count
             self._write({"id": self._count, **request})
+            self._asked = self._count
+            begun()
             while True:
                 answer = json.loads(self._line())
                 if answer.get("id") == self._count:
@@ -72,12 +75,14 @@ class Connection:
         finally:
             self._asked = None
 
-    def cancel(self) -> None:
-        """Cancel what is asked for, if anything; again: more harshly. For other threads."""
+    def cancel(self) -> bool:
+        """Cancel what is asked for, if anything is; again: more harshly. For other threads."""
         asked = self._asked
-        if asked is not None:
-            with contextlib.suppress(ServerEndedError):
-                self._write({"cancel": asked})
+        if asked is None:
+            return False
+        with contextlib.suppress(ServerEndedError):
+            self._write({"cancel": asked})
+        return True
 
     @property
     def closed(self) -> bool:
