@@ -18,13 +18,20 @@ from harness import SOURCE
 
 __all__ = [
     "BACKEND",
+    "FAKE",
     "MODES",
     "PATIENCE",
+    "PRELOADED",
     "SERVER",
     "Wire",
+    "begin_waiting",
+    "count",
     "is_alive",
     "made_up_environment",
+    "message",
     "open_wire",
+    "settle",
+    "started",
     "until",
 ]
 
@@ -32,6 +39,18 @@ SERVER = SOURCE / "parallel_backend" / "hook_server" / "server.py"
 BACKEND = "made_up"
 MODES = {"fork": [], "no-fork": ["--no-fork"]}
 PATIENCE = 120.0  # seconds; what hangs fails its test, not the whole run
+
+# A backend that the server imports beforehand, because of its name; it says when it is imported.
+PRELOADED = "setuptools.build_meta"
+FAKE = """
+import os
+with open(os.environ["IMPORTS"], "a") as file:
+    file.write(f"{os.getpid()}\\n")
+from made_up import *
+VALUE = 1
+def tell():
+    return VALUE
+"""
 
 # Notes every start of an interpreter, where a file for it is named. Coverage stops when a hook's
 # process runs its atexit handlers: it shall see what comes after them, too.
@@ -173,6 +192,45 @@ def made_up_environment(folder: Path, **more: str) -> dict[str, str]:
     (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
     plain = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return {**plain, "PYTHONPATH": str(folder), **more}
+
+
+def begin_waiting(wire: Wire, project: Path, hook: str = "wait", **arguments: Any) -> int:
+    """Begin a hook that waits for a signal; returns its process."""
+    file = project / "waits"
+    file.unlink(missing_ok=True)
+    arguments = {"file": str(file), **arguments}
+    wire.send({**wire.request(hook, source=project, arguments=arguments), "id": "waits"})
+    until(file.exists)
+    return int(file.read_text())
+
+
+def message(**more: object) -> dict[str, object]:
+    """A request with no mistake but those given; None leaves a key out."""
+    whole = {"id": 5, "hook": "look", "backend": "made_up", "source": "/", **more}
+    whole = {name.replace("_", "-"): value for name, value in whole.items()}
+    return {name: value for name, value in whole.items() if value is not None}
+
+
+def count(environment: Mapping[str, str], name: str) -> int:
+    """How many STARTS or IMPORTS there were."""
+    file = Path(environment[name])
+    return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+def settle(wire: Wire, project: Path, **more: Any) -> None:
+    """Call hooks until the server is warm: files that were made just now make it start again."""
+    pids = [0, 1]
+    while pids[-1] != pids[-2] or len(pids) < 5:
+        path = Path(os.readlink(f"/proc/{wire.process.pid}/exe"))
+        assert path.exists()
+        wire.value("give_back", source=project, arguments={"value": 1}, **more)
+        pids.append(started(wire))
+
+
+def started(wire: Wire) -> int:
+    """A number that changes when the server becomes another interpreter: its memory's layout."""
+    text = Path(f"/proc/{wire.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return int(text[25])  # startstack
 
 
 def until(condition: Callable[[], Any]) -> Any:

@@ -1,4 +1,4 @@
-"""How requests are refused, cancelled and timed out, and how a hook server ends with its client."""
+"""How a hook server ends with its client, and its hook with it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,293 +19,25 @@ from hook_server_harness import (
     PATIENCE,
     SERVER,
     Wire,
+    begin_waiting,
     ended,
     is_alive,
-    made_up_environment,
+    message,
     open_wire,
     until,
 )
+
+pytest_plugins = ["hook_server_fixtures"]
+
 
 # Seconds; long enough that only a hook that does not heed a signal meets its end.
 SHORT = ["--patience", "0.3"]
 LONG = ["--patience", "100"]
 
 
-@pytest.fixture(params=MODES)
-def mode(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    return made_up_environment(tmp_path / "site")
-
-
-@pytest.fixture
-def wire(mode: str, environment: dict[str, str]) -> Iterator[Wire]:
-    with open_wire(*MODES[mode], *LONG, environment=environment) as wire:
-        yield wire
-
-
-def begin_waiting(wire: Wire, project: Path, hook: str = "wait", **arguments: Any) -> int:
-    """Begin a hook that waits for a signal; returns its process."""
-    file = project / "waits"
-    file.unlink(missing_ok=True)
-    arguments = {"file": str(file), **arguments}
-    wire.send({**wire.request(hook, source=project, arguments=arguments), "id": "waits"})
-    until(file.exists)
-    return int(file.read_text())
-
-
-# --- messages that are refused
-
-
-def message(**more: object) -> dict[str, object]:
-    """A request with no mistake but those given; None leaves a key out."""
-    whole = {"id": 5, "hook": "look", "backend": "made_up", "source": "/", **more}
-    whole = {name.replace("_", "-"): value for name, value in whole.items()}
-    return {name: value for name, value in whole.items() if value is not None}
-
-
-REFUSED: list[tuple[object, object, str]] = [
-    (b"{\n", None, "not JSON: "),
-    (b"\xff\xfe\n", None, "not JSON: "),
-    (b"[" * 100_000 + b"\n", None, "not JSON: "),
-    ([1], None, "not a JSON object"),
-    ("text", None, "not a JSON object"),
-    ({}, None, 'exactly one of "hook", "script" and "cancel" must be there'),
-    ({"id": 5}, 5, 'exactly one of "hook", "script" and "cancel" must be there'),
-    (message(script="/x"), 5, 'exactly one of "hook", "script" and "cancel" must be there'),
-    (message(id=None), None, '"id" is missing in a "hook" message'),
-    (message(id=1.5), None, '"id": 1.5 is not allowed; allowed is a string or a whole number'),
-    (message(id=True), None, '"id": True is not allowed; allowed is a string or a whole number'),
-    (message(source=None), 5, '"source" is missing in a "hook" message'),
-    (message(backend=None), 5, '"backend" is missing in a "hook" message'),
-    (message(source="x"), 5, "\"source\": 'x' is not allowed; allowed is an absolute path"),
-    (message(source="/\0"), 5, "\"source\": '/\\x00' is not allowed; "),
-    (message(source="/\ud800"), 5, "\"source\": '/\\ud800' is not allowed; "),
-    (message(hook=""), 5, "\"hook\": '' is not allowed; allowed is the name of a hook"),
-    (message(hook=["x"]), 5, "\"hook\": ['x'] is not allowed; allowed is the name of a hook"),
-    (message(backend=3), 5, '"backend": 3 is not allowed; allowed is a string such as "module'),
-    (message(arguments=[]), 5, '"arguments": [] is not allowed; allowed is an object of keyword'),
-    (message(environment={"A": 1}), 5, "\"environment\": {'A': 1} is not allowed; allowed is an"),
-    (message(environment={"A=": ""}), 5, "\"environment\": {'A=': ''} is not allowed"),
-    (message(environment={"": ""}), 5, "\"environment\": {'': ''} is not allowed"),
-    (message(stdout="out"), 5, "\"stdout\": 'out' is not allowed; allowed is an absolute path"),
-    (message(timeout=0), 5, '"timeout": 0 is not allowed; allowed is a number of seconds, more'),
-    (message(timeout=True), 5, '"timeout": True is not allowed'),
-    (message(timeout="1"), 5, "\"timeout\": '1' is not allowed"),
-    (message(stderr="x" * 200), 5, f'"stderr": \'{"x" * 99}... is not allowed'),
-    (message(backend_path="x"), 5, "\"backend-path\": 'x' is not allowed; allowed is a list of"),
-    (message(backend_path=["../x"]), 5, '"backend-path": /x is not inside of /y'),
-    (message(backend_path=["/yy"]), 5, '"backend-path": /yy is not inside of /y'),
-    ({"id": 5, "script": "/s"}, 5, '"source" is missing in a "script" message'),
-    ({"id": 5, "script": "s", "source": "/"}, 5, "\"script\": 's' is not allowed; allowed is an"),
-    (
-        {"id": 5, "script": "/s", "source": "/", "arguments": {}},
-        5,
-        '"arguments": {} is not allowed; allowed is a list of strings',
-    ),
-    ({"cancel": None}, None, '"cancel": None is not allowed; allowed is the id of a request'),
-    ({"cancel": 1, "id": 5}, None, 'unknown key "id" in a "cancel" message; known are cancel'),
-]
-
-
-@pytest.mark.parametrize(
-    ("wrong", "identity", "begin"), REFUSED, ids=[str(number) for number in range(len(REFUSED))]
-)
-def test_a_bad_message_is_refused_with_its_reason(
-    environment: dict[str, str], project: Path, wrong: object, identity: object, begin: str
-) -> None:
-    if isinstance(wrong, dict) and "backend-path" in wrong:
-        wrong = {**wrong, "source": "/y"}
-    with open_wire(environment=environment) as wire:
-        wire.send(wrong)
-        answer = wire.receive()
-        assert set(answer) == {"id", "outcome", "message"}
-        assert (answer["id"], answer["outcome"]) == (identity, "refused")
-        assert answer["message"].startswith(begin), answer["message"]
-        assert "\n" not in answer["message"]
-        assert wire.value("give_back", source=project, arguments={"value": 1}) == 1
-
-
-@pytest.mark.parametrize(
-    ("key", "meant"),
-    [
-        ("backend_path", "backend-path"),
-        ("enviroment", "environment"),
-        ("sources", "source"),
-        ("time-out", "timeout"),
-    ],
-)
-def test_an_unknown_key_is_told_with_the_nearest_one(
-    environment: dict[str, str], key: str, meant: str
-) -> None:
-    with open_wire(environment=environment) as wire:
-        wire.send({**message(), key: "x"})
-        expected = f'unknown key "{key}" in a "hook" message; did you mean "{meant}"?'
-        assert wire.receive()["message"] == expected
-
-
-def test_blank_lines_mean_nothing(wire: Wire, project: Path) -> None:
-    wire.send(b"\n  \r\n\t\n")
-    assert wire.value("give_back", source=project, arguments={"value": 1}) == 1
-
-
-def test_a_line_without_end_does_not_fill_the_memory(
-    environment: dict[str, str], project: Path
-) -> None:
-    with open_wire(environment=environment) as wire:
-        before = memory(wire.process.pid)
-        for _ in range(96):
-            wire.send(b"x" * (1 << 20))
-        wire.send(b"\n")
-        assert wire.receive()["message"].startswith("not JSON: ")
-        assert memory(wire.process.pid) - before < 80 << 20
-        assert wire.value("give_back", source=project, arguments={"value": 1}) == 1
-
-
-def memory(pid: int) -> int:
-    """What a process has of the machine's memory, in bytes."""
-    text = Path(f"/proc/{pid}/status").read_text()
-    [line] = [line for line in text.splitlines() if line.startswith("VmRSS:")]
-    return int(line.split()[1]) << 10
-
-
-# --- requests that wait, are cancelled, or take too long
-
-
-def test_requests_wait_for_their_turn(wire: Wire, project: Path) -> None:
-    begin_waiting(wire, project)
-    wire.send({**wire.request("give_back", source=project, arguments={"value": 7}), "id": "next"})
-    wire.send({"cancel": "waits"})
-    assert wire.receive()["id"] == "waits"
-    assert wire.receive() == {"id": "next", "outcome": "returned", "value": 7}
-
-
-def test_an_id_that_is_not_answered_yet_is_refused(wire: Wire, project: Path) -> None:
-    begin_waiting(wire, project)
-    request = wire.request("give_back", source=project, arguments={"value": 7})
-    for identity in ("waits", "next", "next", 1):
-        wire.send({**request, "id": identity})
-    for identity in ("waits", "next"):
-        answer = wire.receive()
-        assert (answer["id"], answer["outcome"]) == (identity, "refused")
-        text = f"\"id\": '{identity}' is that of a request which is not answered yet"
-        assert answer["message"] == text
-    wire.send({"cancel": "waits"})
-    answers = [wire.receive() for _ in range(3)]
-    assert [answer["id"] for answer in answers] == ["waits", "next", 1]
-    wire.send({**request, "id": "next"})
-    assert wire.receive()["value"] == 7
-
-
-def test_a_hook_is_cancelled_as_by_ctrl_c(wire: Wire, project: Path) -> None:
-    begin_waiting(wire, project, "clean_up")
-    wire.send({"cancel": "waits"})
-    answer = wire.receive()
-    assert (answer["outcome"], answer["type"]) == ("raised", "KeyboardInterrupt")
-    assert answer["cancelled"] is True
-    assert (project / "waits.clean").exists()
-
-
-def test_a_request_that_waits_is_cancelled_at_once(wire: Wire, project: Path) -> None:
-    pid = begin_waiting(wire, project)
-    wire.send({**wire.request("talk", source=project), "id": 2})
-    wire.send({"cancel": 2})
-    assert wire.receive() == {
-        "id": 2,
-        "outcome": "refused",
-        "message": "cancelled before it began",
-        "cancelled": True,
-    }
-    assert is_alive(pid)
-    wire.send({"cancel": "waits"})
-    assert wire.receive()["id"] == "waits"
-
-
-def test_cancelling_what_is_not_there_means_nothing(wire: Wire, project: Path) -> None:
-    """The answer may be on its way already."""
-    wire.send({"cancel": 1})
-    assert wire.value("give_back", source=project, arguments={"value": 7}) == 7
-    wire.send({"cancel": 1})
-    assert wire.value("give_back", source=project, arguments={"value": 8}) == 8
-
-
-@pytest.mark.parametrize(
-    ("heeding", "name", "heard"),
-    [("SIGINT", "SIGTERM", 1), ("SIGINT SIGTERM", "SIGKILL", 2)],
-)
-def test_a_hook_that_does_not_heed_one_signal_gets_the_next(
-    mode: str, environment: dict[str, str], project: Path, heeding: str, name: str, heard: int
-) -> None:
-    with open_wire(*MODES[mode], *SHORT, environment=environment) as wire:
-        begin_waiting(wire, project, heeding=heeding)
-        wire.send({"cancel": "waits"})
-        answer = wire.receive()
-    assert answer == {"id": "waits", "outcome": "killed", "signal": name, "cancelled": True}
-    assert (project / "waits.heard").read_text() == "heard\n" * heard
-
-
-def test_who_cancels_again_need_not_wait(wire: Wire, project: Path) -> None:
-    begin_waiting(wire, project, heeding="SIGINT SIGTERM")
-    heard = project / "waits.heard"
-    for count in (1, 2):
-        wire.send({"cancel": "waits"})
-        until(partial(is_heard, heard, count))
-    wire.send({"cancel": "waits"})
-    assert wire.receive()["signal"] == "SIGKILL"
-
-
-def is_heard(file: Path, count: int) -> bool:
-    return file.exists() and file.read_text() == "heard\n" * count
-
-
-def test_what_a_cancelled_hook_has_started_ends_with_it(wire: Wire, project: Path) -> None:
-    begin_waiting(wire, project, child=True)
-    child = int((project / "waits.child").read_text())
-    wire.send({"cancel": "waits"})
-    assert wire.receive()["cancelled"] is True
-    until(lambda: not is_alive(child))
-
-
-def test_a_hook_that_takes_too_long_is_ended(wire: Wire, project: Path) -> None:
-    arguments = {"file": str(project / "waits")}
-    answer = wire.ask("wait", source=project, arguments=arguments, timeout=0.05)
-    assert answer["outcome"] in ("raised", "killed")  # it may have been about to start
-    assert answer["timed-out"] is True
-    assert "cancelled" not in answer
-    value = wire.value("give_back", source=project, arguments={"value": 1}, timeout=1e9)
-    assert value == 1
-
-
-def test_a_hook_that_returns_although_it_was_cancelled_has_returned(
-    wire: Wire, project: Path
-) -> None:
-    (project / "heeds.py").write_text(
-        "import made_up\n"
-        "def wait(file):\n"
-        "    try:\n"
-        "        made_up.wait(file)\n"
-        "    except KeyboardInterrupt:\n"
-        "        return 'done'\n"
-    )
-    file = project / "waits"
-    arguments = {"file": str(file)}
-    request = wire.request(
-        "wait", source=project, backend="heeds", backend_path=["."], arguments=arguments
-    )
-    wire.send(request)
-    until(file.exists)
-    wire.send({"cancel": request["id"]})
-    assert wire.receive() == {"id": request["id"], "outcome": "returned", "value": "done"}
+def wire(patient: Wire) -> Wire:
+    return patient
 
 
 def test_what_was_asked_for_before_the_end_of_input_is_still_answered(
