@@ -134,6 +134,9 @@ def _whole(engine: Engine, scope: Scope, final: str) -> Iterator[str]:
     if sys.platform == "darwin":  # pragma: no cover - its linker writes the path into the library
         yield final
         return
+    if os.path.exists(final) and not os.path.isfile(final):
+        yield final  # /dev/null, say: what is moved to a device replaces it
+        return
     beside = next(iter(scope.objects.values()), None)
     place = os.path.abspath(os.path.dirname(beside) if beside else engine.private)
     prefix = os.path.join(place, f"tmp-{os.getpid()}-{next(_number)}")
