@@ -125,7 +125,7 @@ def test_what_a_cancelled_hook_has_started_ends_with_it(wire: Wire, project: Pat
 
 def test_a_hook_that_takes_too_long_is_ended(wire: Wire, project: Path) -> None:
     arguments = {"file": str(project / "waits")}
-    answer = wire.ask("wait", source=project, arguments=arguments, timeout=0.05)
+    answer = wire.ask("wait", source=project, arguments=arguments, timeout=1.0)
     assert answer["outcome"] in ("raised", "killed")  # it may have been about to start
     assert answer["timed-out"] is True
     assert "cancelled" not in answer

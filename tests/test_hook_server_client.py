@@ -188,7 +188,7 @@ def test_what_is_missing_is_told(call: Caller) -> None:
 
 def test_a_hook_may_time_out(call: Caller, project: Path) -> None:
     with pytest.raises(HookTimedOutError, match="took longer than its timeout"):
-        call("wait", file=str(project / "waits"), timeout=0.05)
+        call("wait", file=str(project / "waits"), timeout=1.0)
     assert call("give_back", value=1, timeout=1000) == 1
 
 
