@@ -260,7 +260,7 @@ def test_a_vendored_copy_builds_the_project_with_the_lines_that_are_printed(
         'build-backend = "parallel_backend"',
         'backend-path = ["tools/backend"]',
         f"# in {folder / 'MANIFEST.in'}, so that an sdist has it too",
-        "recursive-include tools/backend *.py py.typed",
+        "recursive-include tools/backend *.py *.html *.css *.js py.typed",
     ]
     assert not [*folder.rglob("*.pyc")]
     make_project(folder, build_system="\n".join(lines[2:5]))

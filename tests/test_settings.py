@@ -123,6 +123,7 @@ VALUES: dict[str, dict[str, object]] = {
         "auto": "auto",
     },
     "local-jobs": {"2": 2, "auto": None},
+    "timings": {"/a/b": "/a/b"},
 }
 
 
@@ -269,7 +270,7 @@ def test_a_near_miss_of_our_key_in_config_settings_names_the_nearest(
     assert fails(lambda: read({name: "1"})) == (
         f"-C: unknown key {name!r}; the nearest is {nearest!r}, "
         "known are jobs, extensions, memory-per-job, keep-going, fresh, store-size, hooks, "
-        "launcher, local-jobs"
+        "launcher, local-jobs, timings"
     )
 
 

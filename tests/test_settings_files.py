@@ -122,7 +122,7 @@ def test_an_unknown_key_in_pyproject_names_the_nearest(read: Read, tmp_path: Pat
         "[tool.parallel-backend] in pyproject.toml: unknown key 'memory'; "
         "the nearest is 'memory-per-job', "
         "known are jobs, extensions, memory-per-job, keep-going, fresh, store-size, hooks, "
-        "launcher, local-jobs"
+        "launcher, local-jobs, timings"
     )
 
 
@@ -148,7 +148,7 @@ def test_an_unknown_key_in_pyproject_names_the_nearest(read: Read, tmp_path: Pat
             (
                 "[tool.parallel-backend] in pyproject.toml: 4 is not allowed; "
                 "allowed is a table of jobs, extensions, memory-per-job, keep-going, fresh, "
-                "store-size, hooks, launcher, local-jobs"
+                "store-size, hooks, launcher, local-jobs, timings"
             ),
         ),
         (

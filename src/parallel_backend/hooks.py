@@ -103,6 +103,10 @@ class Backend:
             settings = read_settings(
                 config_settings=config_settings, environ=os.environ, folder=Path.cwd()
             )
+            if settings.timings is not None:
+                from parallel_backend.timings.folder import check_folder
+
+                check_folder(settings.timings)
             return run_hook(
                 lambda private: self._delegate(hook, settings, private, folders),
                 in_place=settings.hooks == "in-place",
@@ -118,10 +122,21 @@ class Backend:
         with contextlib.ExitStack() as stack:
             from parallel_backend.engine import installed
 
+            timed = None
+            if settings.timings is not None:
+                from parallel_backend.timings.session import hook_recorded
+
+                recorded = hook_recorded(hook, folder=settings.timings, private=private)
+                timed = stack.enter_context(recorded)
             builds = hook.startswith("build_")
             jobs = stack.enter_context(installed(settings=settings, private=private, builds=builds))
             stack.enter_context(extra_config(settings=settings, jobs=jobs, private=private))
-            return function(*arguments)
+            if timed is None:
+                return function(*arguments)
+            timed.note(slots=jobs)
+            result = function(*arguments)
+            timed.note(made=result)
+            return result
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from typing import Any, Literal, NamedTuple
 
 from parallel_backend.errors import SettingsError
 
-__all__ = ["Settings", "read_settings"]
+__all__ = ["VARIABLES", "Settings", "read_settings"]
 
 _PREFIX = "PARALLEL_BACKEND_"
 _TABLE = "[tool.parallel-backend] in pyproject.toml"
@@ -59,6 +59,7 @@ class Settings:
     :param hooks: where a hook runs: in a fork of the process where that is safe, or in the process.
     :param fresh: compile everything, and take nothing from the object store.
     :param store_size: bytes that the object store may hold after a build.
+    :param timings: a folder for the trace and the page of what ran when; None: there are none.
     :param makeflags: ``MAKEFLAGS`` as found, "" if there is none.
     :param user_config: path of the user's ``DIST_EXTRA_CONFIG`` file, if the variable is set.
     :param backend_config: the config settings without our keys, for setuptools.
@@ -74,6 +75,7 @@ class Settings:
     local_jobs: int | None = None
     fresh: bool = False
     store_size: int = _DEFAULT_STORE_SIZE
+    timings: str | None = None
     makeflags: str = ""
     user_config: str | None = None
     backend_config: dict[str, Any] | None = None
@@ -128,6 +130,8 @@ def read_settings(
     found = {**from_pyproject, **found}
 
     values: dict[str, Any] = {key.replace("-", "_"): each.value for key, each in found.items()}
+    if "timings" in values:
+        values["timings"] = os.path.join(folder, values["timings"])
     if "jobs" in found:
         where = found["jobs"].where
         asked_for_auto = values["jobs"] == "auto"
@@ -169,6 +173,14 @@ def _memory(value: object) -> int:
     if size < 1:
         raise ValueError(value)
     return size
+
+
+def _folder(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    if not value or "\0" in value:
+        raise ValueError(value)
+    return value
 
 
 def _switch(value: object) -> bool:
@@ -217,7 +229,12 @@ _KEYS = {
     "hooks": _Key(_one_of("fork", "in-place"), '"fork" or "in-place"'),
     "launcher": _Key(_launcher, 'a command such as "ccache", or "auto" or "none"'),
     "local-jobs": _Key(_local_jobs, 'a whole number from 1, or "auto"'),
+    "timings": _Key(_folder, "the path of a folder"),
 }
+
+
+#: The environment variable of each key.
+VARIABLES = {key: _PREFIX + key.upper().replace("-", "_") for key in _KEYS}
 
 
 def _parse(key: str, value: object, *, where: str) -> Any:
@@ -267,7 +284,7 @@ def _split_config_settings(
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, _Found]:
-    variables = {_PREFIX + key.upper().replace("-", "_"): key for key in _KEYS}
+    variables = {name: key for key, name in VARIABLES.items()}
     found = {}
     for name in sorted(name for name in environ if name.startswith(_PREFIX)):
         if name not in variables:

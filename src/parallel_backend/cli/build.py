@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from parallel_backend.cli.progress import watching
 from parallel_backend.cli.projects import known_name
 from parallel_backend.cli.reports import as_json, table, totals
 from parallel_backend.cli.schedule import run_all
+from parallel_backend.cli.timings import asked_folder, timed
 from parallel_backend.errors import ParallelBackendError
 from parallel_backend.jobserver import Pool, open_pool
 from parallel_backend.settings import Settings, read_settings
@@ -61,6 +62,8 @@ def _build(asked: argparse.Namespace, endings: Endings) -> bool:
     sources = _sources(asked)
     python = _interpreter(asked.python)
     out = Path(asked.out).absolute()
+    config_settings = _config_settings(asked.config_settings)
+    timings = asked_folder(asked.timings, config_settings)
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context
@@ -73,13 +76,16 @@ def _build(asked: argparse.Namespace, endings: Endings) -> bool:
             python=python,
             isolated=asked.isolation,
             kind=asked.kind,
-            config_settings=_config_settings(asked.config_settings),
+            config_settings=config_settings or None,
             out=out,
             made=made,
             private=private,
             lent=lend_backend(private),
             variables=pool.environment,
             jobs=max(1, jobs // min(jobs, len(sources))),
+            timings=enter(
+                timed(timings, list(sources), private=private, jobs=jobs, report=_reporter(asked))
+            ),
         )
         buildings = [
             Building(source=source, label=label, shop=shop) for label, source in sources.items()
@@ -185,11 +191,15 @@ def _opened(settings: Settings, private: Path) -> Iterator[Pool]:
         yield pool
 
 
+def _reporter(asked: argparse.Namespace) -> Callable[[str], None]:
+    return lambda line: None if asked.quiet else print(line, file=sys.stderr, flush=True)
+
+
 def _folder(*, prefix: str, dir: Path | None = None) -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix=prefix, dir=dir, ignore_cleanup_errors=True)
 
 
-def _config_settings(words: Sequence[str]) -> Mapping[str, Any] | None:
+def _config_settings(words: Sequence[str]) -> dict[str, Any]:
     """KEY=VALUE words as a frontend hands them on: a list where a key is repeated."""
     found: dict[str, Any] = {}
     for word in words:
@@ -200,7 +210,7 @@ def _config_settings(words: Sequence[str]) -> Mapping[str, Any] | None:
             found[key].append(value)
         else:
             found[key] = [found[key], value]
-    return found or None
+    return found
 
 
 def parser() -> argparse.ArgumentParser:
@@ -258,6 +268,7 @@ def parser() -> argparse.ArgumentParser:
     loud = made.add_mutually_exclusive_group()
     loud.add_argument("-q", "--quiet", action="store_true", help="print failures only")
     loud.add_argument("-v", "--verbose", action="store_true", help="print every log")
+    add("--timings", metavar="DIR", help="write a picture of what ran when to DIR/timings.html")
     add("--json", action="store_true", help="print all that is known on stdout, for machines")
     return made
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from parallel_backend.cli.archives import unpack
 from parallel_backend.cli.environments import Environment, Isolated, Runner, Surrounding
-from parallel_backend.cli.limits import limits
+from parallel_backend.cli.limits import limits, with_limit
 from parallel_backend.cli.projects import (
     OLDEST_SETUPTOOLS,
     BuildSystem,
@@ -32,6 +32,8 @@ from parallel_backend.hook_server import (
     HookMissingError,
     HookServer,
 )
+from parallel_backend.settings import VARIABLES
+from parallel_backend.timings.record import span
 
 __all__ = ["KINDS", "Building", "Result", "Shop"]
 
@@ -63,6 +65,7 @@ class Shop:
     :param lent: the folder that `lend_backend` gave.
     :param variables: for all hooks, so that they find the token pool.
     :param jobs: job slots for what one project starts that does not know the pool.
+    :param timings: a folder where each finds one for the records of its hooks, by its label.
     """
 
     python: str
@@ -75,6 +78,7 @@ class Shop:
     lent: Path
     variables: Mapping[str, str]
     jobs: int
+    timings: Path | None = None
     #: Who made which file, by its name.
     names: dict[str, str] = field(default_factory=dict)
 
@@ -118,16 +122,27 @@ class Building:
         self._cancelled = False
         self._runner: Runner | None = None
         self._server: HookServer | None = None
+        self._timed = contextlib.ExitStack()
 
     def run(self) -> bool:
         """Build it; what came of it is then in `result`."""
+        with span("project", self.label, told=True) as timed:
+            is_built = self._run()
+            if not is_built:
+                timed.note(result=self.result.status, error=self.result.note)
+        return is_built
+
+    def _run(self) -> bool:
         self.began = time.monotonic()
         result = self.result
         try:
             self.log.write_bytes(b"")
-            with tempfile.TemporaryDirectory(
-                prefix="project-", dir=self.shop.private, ignore_cleanup_errors=True
-            ) as folder:
+            with (
+                tempfile.TemporaryDirectory(
+                    prefix="project-", dir=self.shop.private, ignore_cleanup_errors=True
+                ) as folder,
+                self._timed,
+            ):
                 result.file = self._build(Path(folder))
             result.status = "built"
         except Exception as error:  # of whatever kind: the other projects go on
@@ -148,10 +163,15 @@ class Building:
         if server is not None:
             server.cancel()
 
-    def _enter(self, step: str) -> None:
+    def _heed(self) -> None:
         if self._cancelled:
             raise _CancelledError("it was broken off")
+
+    def _enter(self, step: str) -> None:
+        self._heed()
         self.step = step
+        self._timed.close()
+        self._timed.enter_context(span("step", step, told=True))
 
     def _build(self, folder: Path) -> Path:
         self._enter("unpacks")
@@ -170,13 +190,16 @@ class Building:
 
             def call(hook: str, **arguments: Any) -> Any:
                 variables = environment.variables()
+                told = limits(variables, jobs=self.shop.jobs)
+                given = with_limit(self.shop.config_settings, backend=backend, limits=told)
+                self._heed()
                 return server.call(
                     hook,
                     backend=backend,
                     backend_path=system.backend_path,
                     source=source,
-                    arguments={**arguments, "config_settings": self.shop.config_settings},
-                    environment={**variables, **limits(variables, jobs=self.shop.jobs)},
+                    arguments={**arguments, "config_settings": given},
+                    environment={**variables, **told, **self._timings(backend)},
                     stdout=self.log,
                     stderr=self.log,
                 )
@@ -186,6 +209,12 @@ class Building:
                 environment.install(call(f"get_requires_for_build_{name}"))
             self._enter(f"builds its {self.shop.kind}")
             return self._deliver(made, call(f"build_{name}", **{argument: str(made)}))
+
+    def _timings(self, backend: str) -> dict[str, str]:
+        """Where the hooks of our backend are to leave their records."""
+        if self.shop.timings is None or not backend.startswith("parallel_backend"):
+            return {}
+        return {VARIABLES["timings"]: str(self.shop.timings / self.label)}
 
     def _unpacked(self, folder: Path) -> Path:
         if self.source.is_dir():

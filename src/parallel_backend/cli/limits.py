@@ -10,13 +10,16 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from typing import Any
 
 from parallel_backend.jobserver.makeflags import find_auth
 
-__all__ = ["limits"]
+__all__ = ["limits", "with_limit"]
 
 # What CMake, and what PyTorch and many a setup.py read.
 _VARIABLES = ("CMAKE_BUILD_PARALLEL_LEVEL", "MAX_JOBS")
+# Backends that read no variable, and the config setting that hands words to ninja.
+_SETTINGS = {"mesonpy": "compile-args"}
 _TAKES_TOKENS = (1, 13)
 _ANSWER_SECONDS = 10.0
 
@@ -26,6 +29,20 @@ def limits(variables: Mapping[str, str], *, jobs: int) -> dict[str, str]:
     if find_auth(variables.get("MAKEFLAGS", "")) is not None and _ninja_takes_tokens(variables):
         return {}
     return {name: str(jobs) for name in _VARIABLES if not variables.get(name)}
+
+
+def with_limit(
+    config_settings: Mapping[str, Any] | None, *, backend: str, limits: Mapping[str, str]
+) -> Mapping[str, Any] | None:
+    """Config settings with the number of `limits`, for a backend that has to be told it so.
+
+    Nothing is added where the user has handed words of his own to ninja.
+    """
+    key = _SETTINGS.get(backend)
+    number = next((limits[name] for name in _VARIABLES if name in limits), None)
+    if key is None or number is None or key in (config_settings or {}):
+        return config_settings
+    return {**(config_settings or {}), key: f"-j{number}"}
 
 
 def _ninja_takes_tokens(variables: Mapping[str, str]) -> bool:

@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar
 from parallel_backend.cli.endings import Endings
 from parallel_backend.errors import JobserverError
 from parallel_backend.jobserver import Pool
+from parallel_backend.timings.record import waiting
 
 __all__ = ["Task", "Watch", "run_all"]
 
@@ -164,7 +165,8 @@ class _Run(Generic[_Task]):
             selector.register(self._endings, selectors.EVENT_READ)
             if wants_more and (limit is None or len(self._running) < limit):
                 selector.register(self._pool, selectors.EVENT_READ)
-            selector.select(_LOOK)
+            with waiting(len(selector.get_map()) > 1):
+                selector.select(_LOOK)
         self._endings.clear()
 
     def _heed_signals(self) -> None:

@@ -91,7 +91,7 @@ def _instructions(folder: Path) -> Iterator[str]:
     yield f"build-backend = {_quoted(backend)}"
     yield f"backend-path = [{_quoted(place)}]"
     yield f"# in {project / 'MANIFEST.in'}, so that an sdist has it too"
-    yield f"recursive-include {place} *.py py.typed"
+    yield f"recursive-include {place} *.py *.html *.css *.js py.typed"
 
 
 def _project_of(folder: Path) -> tuple[Path, BuildSystem]:

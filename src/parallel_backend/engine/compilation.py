@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from parallel_backend.engine.reuse import Compilation, expecting
 from parallel_backend.engine.scope import Scope
 from parallel_backend.engine.state import changed, snapshot
 from parallel_backend.process_state import fork_is_safe
+from parallel_backend.timings.record import happened, span
 
 if TYPE_CHECKING:
     from parallel_backend.engine import Engine
@@ -69,6 +71,8 @@ class _Call:
     cc_args: list[str]
     postargs: list[str]
     pp_opts: list[str]
+    #: Which call it is, of this process.
+    number: int = field(default_factory=itertools.count().__next__)
 
     def include_dirs(self) -> list[str]:
         """The folders that are searched for headers."""
@@ -149,6 +153,8 @@ def _build(call: _Call, units: list[_Unit]) -> None:
             )
             crew.run(units, start_apart, slots=call.scope.slots, keep_going=keep_going)
             units = _to_do_here(call, units, began)
+            for unit in units:
+                happened("retracted", unit.source, call=call.number)
     for unit in units:
         if not attempt(unit) and not keep_going:
             break
@@ -170,13 +176,16 @@ def _is_one_command(call: _Call, unit: _Unit) -> bool:
 
 def _attempt(call: _Call, compile: Callable[[_Call, _Unit], None], unit: _Unit) -> bool:
     """Compile one source in a job of its own; whether it succeeded."""
-    with call.scope.job() as unit.job:
+    timed = span("compile", unit.source, call=call.number)
+    with call.scope.job() as unit.job, timed:
         try:
             compile(call, unit)
         except Exception as error:
             unit.error = Cancelled() if unit.job.cancelled else error
             unit.text = unit.job.text()
+            timed.fail(unit.error)
             return False
+        timed.note(result="reused" if unit.reused else "done")
     unit.job.show()
     return True
 
@@ -207,8 +216,11 @@ def _take(call: _Call, unit: _Unit) -> bool:
         expected = Compilation(call.engine, unit.path, unit.source)
         words = [word or unit.path for word in words]
         environ = {**os.environ, **variables} if variables else None
-        if expected.begin(words, environ) is None:
-            _note(call, unit, expected)
+        with span("compile", unit.source, call=call.number, result="reused") as timed:
+            if expected.begin(words, environ) is None:
+                _note(call, unit, expected)
+            else:
+                timed.drop()
     return unit.reused
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import pickle
 import selectors
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from parallel_backend.engine.output import one_group
-from parallel_backend.engine.slots import Slots
+from parallel_backend.engine.slots import PoolSlots, Slots
 from parallel_backend.process_state import begin_fork, forget_group, note_group
+from parallel_backend.timings.record import in_slot, waiting
 
 __all__ = ["Fork", "Thread", "run"]
 
@@ -49,7 +51,8 @@ class Thread(Generic[U]):
         self._cancel = cancel
         self._unit = unit
         self._succeeded = False
-        self._thread = threading.Thread(target=self._run, args=(work, there))
+        run = contextvars.copy_context().run
+        self._thread = threading.Thread(target=run, args=(self._run, work, there))
         self._thread.start()
 
     def _run(self, work: Callable[[U], bool], there: socket.socket) -> None:
@@ -163,7 +166,8 @@ class _Run(Generic[U]):
     def begin(self, token: bytes | None) -> None:
         """Start the next unit in the slot of this token (None: the caller's own)."""
         try:
-            handle = self.start(self.pending.popleft())
+            with in_slot(token):
+                handle = self.start(self.pending.popleft())
         except BaseException:
             if token is not None:
                 self.slots.give(token)
@@ -176,8 +180,10 @@ class _Run(Generic[U]):
         free = self.slots.fileno() if self.pending else -1
         if free >= 0:
             self.selector.register(free, selectors.EVENT_READ)
+        is_wait = free >= 0 and isinstance(self.slots, PoolSlots)
         try:
-            events = self.selector.select(timeout)
+            with waiting(is_wait):
+                events = self.selector.select(timeout)
         finally:
             if free >= 0:
                 self.selector.unregister(free)

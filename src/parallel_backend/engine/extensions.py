@@ -47,6 +47,7 @@ from parallel_backend.engine.workers import (
 from parallel_backend.errors import ParallelBackendError
 from parallel_backend.outcome import unpack
 from parallel_backend.process_state import fork_is_safe, read_last_words
+from parallel_backend.timings.record import happened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -230,6 +231,7 @@ class _Build:
             print(read_last_words(self.engine.private, worker.pid), end="", file=sys.stderr)
             name = self.extensions[index].name
             error = WorkerDied(f"the process that built extension {name!r} {ended}")
+            happened("died", name, error=str(error))
             self.note_error(index, error, hurried=beside)
             return
         self.engine.tally.count(compiled=built.compiled, reused=built.reused)
@@ -301,6 +303,7 @@ class _Build:
         self.built.pop(index, None)
         self.failed.pop(index, None)
         extension = self.extensions[index]
+        happened("retracted", extension.name)
         vars(extension).clear()
         vars(extension).update(self.before[index])
         self.before[index] = attributes(extension)

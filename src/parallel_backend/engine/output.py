@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from parallel_backend.process_state import LastWords, forget_group, note_group
+from parallel_backend.timings import record
 
 if TYPE_CHECKING:
     from parallel_backend.engine.reuse import Expected
@@ -34,6 +35,7 @@ _turn = threading.Lock()
 
 _GROUP_OPTIONS = {"process_group", "start_new_session", "preexec_fn"}
 _groups = os.name == "posix"
+_HAS_WAIT4 = hasattr(os, "wait4")
 
 
 @contextlib.contextmanager
@@ -132,11 +134,16 @@ class _JobProcess(subprocess.Popen[Any]):
     _job: Job | None = None
     _expected: Expected | None = None
     _private: Path
+    _timed: record.Program | None = None
+    _usage: Any = None
+    _waitpid_lock: Any  # of subprocess
 
     def __init__(self, args: Any, *rest: Any, **options: Any) -> None:
         job = current_job()
         if job is None or rest:
+            timed = record.program(args)
             super().__init__(args, *rest, **options)
+            self._timed = timed
             return
         told = args
         if job.expected is not None and _is_plain(args, options):
@@ -150,7 +157,9 @@ class _JobProcess(subprocess.Popen[Any]):
             try:
                 if job.cancelled:
                     raise Cancelled
+                timed = record.program(args)
                 super().__init__(args, **options)
+                self._timed = timed
             except BaseException:
                 for _, buffer in self._kept:
                     os.close(buffer)
@@ -182,6 +191,7 @@ class _JobProcess(subprocess.Popen[Any]):
         """Be a process that has ended, and has done its work."""
         self.args, self.pid, self.returncode = args, 0, 0
         self.stdin = self.stdout = self.stderr = None
+        record.current().note(result="reused")
 
     def wait(self, timeout: float | None = None) -> int:
         code = super().wait(timeout)
@@ -189,10 +199,30 @@ class _JobProcess(subprocess.Popen[Any]):
         return code
 
     def poll(self) -> int | None:
+        if self._timed is not None and self._waitpid_lock.acquire(blocking=False):
+            try:
+                if self.returncode is None and _HAS_WAIT4:
+                    pid, status = self._try_wait(os.WNOHANG)
+                    if pid == self.pid:
+                        self.returncode = os.waitstatus_to_exitcode(status)
+            finally:
+                self._waitpid_lock.release()
         code = super().poll()
         if code is not None:
             self._collect(code)
         return code
+
+    def _try_wait(self, wait_flags: int) -> tuple[int, int]:
+        """What `subprocess` waits by: it is to tell what the process used, too."""
+        if self._timed is None or not _HAS_WAIT4:
+            return super()._try_wait(wait_flags)  # type: ignore[misc, no-any-return]
+        try:
+            pid, status, usage = os.wait4(self.pid, wait_flags)
+        except ChildProcessError:
+            return self.pid, 0  # as there: somebody else has waited, nothing is known
+        if pid == self.pid:
+            self._usage = usage
+        return pid, status
 
     def send_signal(self, sig: int) -> None:
         # gcc is a driver: a signal to it alone leaves the compiler proper running.
@@ -209,6 +239,9 @@ class _JobProcess(subprocess.Popen[Any]):
             self._collect(code)
 
     def _collect(self, code: int | None) -> None:
+        timed, self._timed = self._timed, None
+        if timed is not None:
+            timed.ended(code, self._usage)
         job, self._job = self._job, None
         if job is None:
             return

@@ -17,6 +17,7 @@ from parallel_backend.engine.failures import run_reported
 from parallel_backend.engine.links import create_static_lib, link
 from parallel_backend.engine.origins import is_distutils, is_general
 from parallel_backend.engine.scope import Scope, current_scope
+from parallel_backend.timings.record import span
 
 if TYPE_CHECKING:
     from parallel_backend.engine import Engine
@@ -54,10 +55,27 @@ def applied(engine: Engine) -> Iterator[None]:
             original: Any = getattr(place, name, None)
             function = getattr(original, "func", original)  # newer_pairwise_group is a partial
             if is_distutils(function):
-                replacement: Any = functools.wraps(function)(wrap(engine, original))
+                replacement: Any = functools.wraps(function)(_timed(name, wrap(engine, original)))
                 replacement.parallel_backend = True
                 _replace(stack, place, name, replacement)
         yield
+
+
+# Where the methods that link are told what they make.
+_LINKED = {"link": (2, "output_filename"), "create_static_lib": (1, "output_libname")}
+
+
+def _timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """With its times on record, if it links."""
+    if name not in _LINKED:
+        return function
+    place, keyword = _LINKED[name]
+
+    def timed(self: Any, *args: Any, **options: Any) -> Any:
+        with span("link", args[place] if len(args) > place else options.get(keyword, "")):
+            return function(self, *args, **options)
+
+    return timed
 
 
 def _replace(stack: contextlib.ExitStack, place: Any, name: str, replacement: Any) -> None:
@@ -80,8 +98,10 @@ def _run_build_clib(engine: Engine, original: Callable[..., None]) -> Callable[.
             return
         engine.prepare(self.compiler, sources=())
         scope = Scope(name="C libraries", command=self, slots=engine.slots, publish=True)
-        with engine.tally.running():
+        with engine.tally.running(), span("extension", scope.name) as timed:
             error = run_reported(scope, lambda: original(self))
+            if error is not None:
+                timed.fail(error)
         engine.tally.count(compiled=scope.compiled, reused=scope.reused)
         if error is not None:
             engine.raised.append(str(error))

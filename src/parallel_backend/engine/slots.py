@@ -6,6 +6,7 @@ Whoever runs holds a slot already, its own; each job beside it takes one more an
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 from parallel_backend.errors import JobserverError
 from parallel_backend.jobserver import Pool
 from parallel_backend.timings import Tally
+from parallel_backend.timings.record import slot_was_held
 
 __all__ = ["PoolSlots", "Slots", "WorkerSlots"]
 
@@ -36,13 +38,16 @@ class Slots(Protocol):
 
 
 class PoolSlots:
-    """Slots of the process that owns the token pool."""
+    """Slots of the process that owns the token pool.
+
+    What it calls a token is the number of the slot: the lowest that is free, from 1 on.
+    """
 
     def __init__(self, pool: Pool, tally: Tally) -> None:
         self._pool = pool
         self._tally = tally
         self._lock = threading.Lock()
-        self._since: list[tuple[bytes, float]] = []
+        self._held: dict[bytes, tuple[bytes, float]] = {}
         self._broken = False
 
     def most(self) -> int | None:
@@ -54,7 +59,7 @@ class PoolSlots:
 
     def fileno(self) -> int:
         limit = self._pool.limit
-        if self._broken or (limit is not None and len(self._since) >= limit - 1):
+        if self._broken or (limit is not None and len(self._held) >= limit - 1):
             return -1
         return self._pool.fileno()
 
@@ -68,17 +73,20 @@ class PoolSlots:
                 self._broken = True
                 print(f"parallel-backend: {error}; going on with one job", file=sys.stderr)
                 return None
-            if token is not None:
-                self._since.append((token, time.monotonic()))
-            return token
+            if token is None:
+                return None
+            number = next(n for i in itertools.count(1) if (n := b"%d" % i) not in self._held)
+            self._held[number] = token, time.monotonic()
+            return number
 
     def give(self, token: bytes) -> None:
         with self._lock:
-            index = next(i for i, (held, _) in enumerate(self._since) if held == token)
-            self._tally.busy += time.monotonic() - self._since.pop(index)[1]
+            held, since = self._held.pop(token)
+            self._tally.busy += time.monotonic() - since
+            slot_was_held(int(token), since)
             # A pool that is gone wants nothing back.
             with contextlib.suppress(JobserverError):
-                self._pool.release(token)
+                self._pool.release(held)
 
 
 class WorkerSlots:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from parallel_backend.engine.workers import Built, ForkWorker, ThreadWorker
+from parallel_backend.timings.record import in_slot, waiting
 
 if TYPE_CHECKING:
     from parallel_backend.engine import Engine
@@ -46,7 +47,8 @@ class Staff:
                 return
             try:
                 others = [other.connection for other in self.at_work]
-                worker = self._kind(self._engine, self._command, others)
+                with in_slot(token):
+                    worker = self._kind(self._engine, self._command, others)
             except BaseException:
                 if token is not None:
                     self._slots.give(token)
@@ -82,7 +84,8 @@ class Staff:
         if free >= 0:
             self._selector.register(free, selectors.EVENT_READ)
         try:
-            events = self._selector.select()
+            with waiting(free >= 0):
+                events = self._selector.select()
         finally:
             if free >= 0:
                 self._selector.unregister(free)

@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from parallel_backend.timings.record import span
+
 if TYPE_CHECKING:
     from parallel_backend.engine import Engine
 
@@ -110,7 +112,8 @@ def _translate(
             _translate_apart(engine, stack, one, units)
     for unit in units:  # what has failed fails here, as it does without us
         if not unit.done:
-            one(*unit.task)
+            with span("translation", unit.task[0], told=True):
+                one(*unit.task)
 
 
 def _translate_apart(
@@ -133,7 +136,8 @@ def _translate_apart(
             contextlib.redirect_stderr(err),
         ):
             try:
-                one(*unit.task)
+                with span("translation", unit.task[0], whole=True, told=True):
+                    one(*unit.task)
             except BaseException:  # it is told by who tries again
                 return False, "", ""
         return True, out.getvalue(), err.getvalue()

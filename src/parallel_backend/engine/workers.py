@@ -9,6 +9,7 @@ that a later extension could see ends after it has told so.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import copy
 import os
 import signal
@@ -34,6 +35,7 @@ from parallel_backend.process_state import (
     forget_group,
     note_group,
 )
+from parallel_backend.timings.record import happened, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -81,8 +83,11 @@ def scope_of(command: Any, extension: Any, *, slots: Slots, publish: bool) -> Sc
 
 def build_one(engine: Engine, command: Any, extension: Any, scope: Scope) -> BaseException | None:
     """Let the command build one extension by its own code; the exception, its report in it."""
-    with own_folders(engine, command, scope):
-        return run_reported(scope, lambda: command.build_extension(extension))
+    with span("extension", extension.name, told=True) as timed, own_folders(engine, command, scope):
+        error = run_reported(scope, lambda: command.build_extension(extension))
+        if error is not None:
+            timed.fail(error)
+        return error
 
 
 def _serve(
@@ -207,7 +212,8 @@ class ForkWorker:
             null = os.open(os.devnull, os.O_RDONLY)
             os.dup2(null, 0)
             os.close(null)
-            _serve(connection, self._engine, command, [], isolated=True)
+            with span("worker", f"worker {os.getpid()}", whole=True, told=True):
+                _serve(connection, self._engine, command, [], isolated=True)
             end_fork()
         finally:
             os._exit(0)
@@ -218,6 +224,7 @@ class ForkWorker:
             self.connection.send(("end",))
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         self.connection.close()
+        happened("gone", self.pid)
         forget_group(self._engine.private, self.pid)
         if status != 0:
             end_groups(self._engine.private, owners={self.pid})
@@ -242,7 +249,8 @@ class ThreadWorker:
         self.connection, there = _connections()
         self.pid = os.getpid()
         self._scopes: list[Scope] = []
-        self._thread = threading.Thread(target=self._run, args=(there, engine, command))
+        run = contextvars.copy_context().run
+        self._thread = threading.Thread(target=run, args=(self._run, there, engine, command))
         self._thread.start()
 
     def _run(self, connection: Connection, engine: Engine, command: Any) -> None:
