@@ -6,7 +6,6 @@ import nox
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 OLDEST, NEWEST = "==77.0.1", ""
-MEASURED = ["brotli==1.2.1", "cython==3.0.9", "pycryptodome==4.4.0", "django==5.0.3"]
 
 nox.options.sessions = ["lint", "tests"]
 nox.options.error_on_missing_interpreters = False
@@ -30,19 +29,32 @@ def lint(session: nox.Session) -> None:
     session.run("mypy")
 
 
+@nox.session(python=PYTHONS[-1])
+def docs(session: nox.Session) -> None:
+    """The book, in build/docs; what is made from the code must be as it is committed."""
+    session.install("-e", ".[docs]")
+    session.run("python", "docs/generate.py")
+    made = ["docs/settings.md", "docs/commands.md"]
+    session.run("git", "diff", "--exit-code", "--", *made, external=True)
+    session.run("python", "-m", "sphinx", *"-W -n --keep-going -b html docs build/docs".split())
+
+
 @nox.session(python=PYTHONS[1])
 def fidelity(session: nox.Session) -> None:
-    """Real packages, byte for byte against a serial build; arguments go to bench/fidelity.py.
+    """Real packages, byte for byte against a serial build; arguments go to bench.fidelity.
 
     The script makes its own environments, one for each pair of Python and setuptools.
     """
-    session.run("python", "bench/fidelity.py", *session.posargs)
+    session.run("python", "-m", "bench.fidelity", *session.posargs)
 
 
 @nox.session(python=PYTHONS[1])
 def bench(session: nox.Session) -> None:
-    """Real packages, timed beside plain setuptools; arguments go to bench/compare.py."""
-    session.run("python", "bench/compare.py", *(session.posargs or MEASURED))
+    """Real packages by every peer, in turns; arguments go to the suite (docs/benchmarks.md).
+
+    It makes its own environments.
+    """
+    session.run("python", "-m", "bench", *session.posargs)
 
 
 @nox.session(python=PYTHONS[1])
@@ -61,9 +73,9 @@ def snapshot(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[1])
 def shuffled(session: nox.Session) -> None:
-    """Real packages' hooks in shuffled orders in one process; arguments: bench/shuffled.py."""
+    """Real packages' hooks in shuffled orders in one process; arguments: bench.shuffled."""
     session.install("-e", ".")
-    session.run("python", "bench/shuffled.py", *session.posargs)
+    session.run("python", "-m", "bench.shuffled", *session.posargs)
 
 
 @nox.session(python=PYTHONS[1])
@@ -82,6 +94,12 @@ def bytecode(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[1])
 def many(session: nox.Session) -> None:
-    """Ten sdists by one `build`, beside loops of other frontends; arguments: bench/many.py."""
+    """Ten sdists by one `build`, beside loops of other frontends; arguments: bench.many."""
     session.install("build", "uv")
-    session.run("python", "bench/many.py", *session.posargs)
+    session.run("python", "-m", "bench.many", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def newcomer(session: nox.Session) -> None:
+    """The README, followed word for word; arguments go to tests/long_newcomer.py."""
+    session.run("python", "tests/long_newcomer.py", *session.posargs)

@@ -11,18 +11,23 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from sources import Source
+from bench.sources import Source
 
 __all__ = [
     "SOURCE_DATE_EPOCH",
     "BuildError",
     "Built",
+    "Cost",
     "Peer",
     "build_wheel",
     "clean_environment",
     "extra_config",
+    "fresh_copy",
+    "measured",
     "parallel",
+    "parallel_compile",
     "say",
     "serial",
     "warm_up",
@@ -30,6 +35,7 @@ __all__ = [
 
 SOURCE_DATE_EPOCH = "1704067200"
 _HOOK = Path(__file__).with_name("hook.py")
+_BACKENDS = Path(__file__).with_name("backends")
 _PROJECT = Path(__file__).resolve().parent.parent / "src"
 # What of the caller's environment would decide how a build runs, or keep .pyc files from it.
 _FOREIGN = {
@@ -58,17 +64,31 @@ class Peer:
     config_settings: Mapping[str, str] = field(default_factory=dict)
     extra_config: str = ""
     """Text of the file that ``DIST_EXTRA_CONFIG`` names; empty for none."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    before: str = ""
+    """Shell commands that run in the tree before the hook, in its time; ``$PYTHON`` is the
+    environment's interpreter."""
+
+
+class Cost(NamedTuple):
+    """What a process and its children took."""
+
+    wall: float
+    """Seconds."""
+    cpu: float
+    """User and system seconds of the process and of every child that was waited for."""
+    memory: int
+    """KiB that the largest one of these processes had at its peak."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A wheel and what it cost."""
+    """A wheel, and what it cost as `Cost` tells."""
 
     wheel: Path
     wall: float
-    """Seconds."""
     cpu: float
-    """User and system seconds of the hook's process and of every child that was waited for."""
+    memory: int
 
 
 def serial() -> Peer:
@@ -90,14 +110,27 @@ def extra_config(jobs: int) -> Peer:
     )
 
 
-def parallel(jobs: int, *, extensions: str = "") -> Peer:
-    """This project; ``extensions`` forces its process, thread or serial mode."""
-    mode = {"extensions": extensions} if extensions else {}
+def parallel_compile(jobs: int, *, pybind11: Path) -> Peer:
+    """Plain setuptools, pybind11's ``ParallelCompile`` installed in it: a thread a source.
+
+    `pybind11`: the folder that it was installed to.
+    """
+    path = os.pathsep.join(map(str, (_PROJECT, _BACKENDS, pybind11)))
+    return Peer(
+        name="parallel-compile",
+        backend="parallel_compile",
+        legacy="parallel_compile:legacy",
+        variables={"PYTHONPATH": path, "BENCH_JOBS": str(jobs)},
+    )
+
+
+def parallel(jobs: int, **settings: str) -> Peer:
+    """This project; ``extensions="thread"`` and the like are settings of its own."""
     return Peer(
         name="parallel",
         backend="parallel_backend",
         legacy="parallel_backend:legacy",
-        config_settings={"jobs": str(jobs), **mode},
+        config_settings={"jobs": str(jobs), **settings},
     )
 
 
@@ -125,10 +158,10 @@ def build_wheel(
 
     Raises BuildError if the hook fails.
     """
-    wheel, wall, cpu = _run_hook(
+    wheel, cost = _run_hook(
         "build_wheel", source, peer=peer, python=python, work=work, variables=variables or {}
     )
-    return Built(wheel=wheel, wall=wall, cpu=cpu)
+    return Built(wheel=wheel, **cost._asdict())
 
 
 def warm_up(source: Source, *, peer: Peer, python: Path, work: Path) -> None:
@@ -148,13 +181,11 @@ def _run_hook(
     python: Path,
     work: Path,
     variables: Mapping[str, str],
-) -> tuple[Path, float, float]:
-    """Call one hook in a fresh process; what it made, its wall and CPU seconds."""
-    shutil.rmtree(work, ignore_errors=True)
-    tree, made = work / "source", work / "made"
-    shutil.copytree(source.tree, tree, symlinks=True)
+) -> tuple[Path, Cost]:
+    """Call one hook in a fresh process; what it made, and what that cost."""
+    tree, made = fresh_copy(source.tree, work=work), work / "made"
     made.mkdir()
-    environment = clean_environment(**variables)
+    environment = clean_environment(**variables, **peer.variables)
     if peer.extra_config:
         config = work / "extra.cfg"
         config.write_text(peer.extra_config, encoding="utf-8")
@@ -168,14 +199,26 @@ def _run_hook(
         "answer": str(answer),
     }
     command = [str(python), str(_HOOK), json.dumps(request)]
-    wall, cpu = _measured(command, folder=tree, environment=environment, log=work / "output.txt")
-    return made / json.loads(answer.read_text("utf-8")), wall, cpu
+    if peer.before:
+        environment["PYTHON"] = str(python)
+        command = ["sh", "-euc", f'{peer.before}\nexec "$@"', "sh", *command]
+    cost = measured(command, folder=tree, environment=environment, log=work / "output.txt")
+    return made / json.loads(answer.read_text("utf-8")), cost
 
 
-def _measured(
+def fresh_copy(tree: Path, *, work: Path) -> Path:
+    """A copy of a source tree at `work`/source; whatever was in `work` is gone."""
+    shutil.rmtree(work, ignore_errors=True)
+    return Path(shutil.copytree(tree, work / "source", symlinks=True))
+
+
+def measured(
     command: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path
-) -> tuple[float, float]:
-    """Run a command; its wall and CPU seconds. Its output goes to `log`."""
+) -> Cost:
+    """Run a command to its end; its output goes to `log`.
+
+    Raises BuildError if its exit status is not 0.
+    """
     with log.open("wb") as output:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -193,7 +236,7 @@ def _measured(
     if process.returncode:
         tail = log.read_text("utf-8", errors="replace").splitlines()[-25:]
         raise BuildError(f"exit status {process.returncode} in {folder}\n" + "\n".join(tail))
-    return wall, usage.ru_utime + usage.ru_stime
+    return Cost(wall=wall, cpu=usage.ru_utime + usage.ru_stime, memory=usage.ru_maxrss)
 
 
 def say(text: str) -> None:

@@ -1,7 +1,7 @@
 """Byte-compile the site-packages of an environment in several ways, in turns, and print the ratios.
 
-    python bench/bytecode.py --runs 3
-    python bench/bytecode.py --environment .venv --runs 5 --no-extremes
+    python -m bench.bytecode --runs 3
+    python -m bench.bytecode --environment .venv --runs 5 --no-extremes
 
 Without ``--environment`` one is made, of the interpreter that runs this, with jupyter and plotly.
 Before each run all ``__pycache__`` folders are deleted; then each peer runs once more, with nothing

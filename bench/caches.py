@@ -1,6 +1,6 @@
 """Count what ccache and sccache find in second builds, by real frontends, of real packages.
 
-    python bench/caches.py multidict==7.2.1 librt==0.16.0 greenlet==3.5.6
+    python -m bench.caches multidict==7.2.1 librt==0.16.0 greenlet==3.5.6
 
 Each package is built once to fill an empty cache, then again: E in a new isolated environment, S
 from a copy of its tree in another folder, in the same environment, and E+S both. A frontend makes a
@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builds import clean_environment
-from environments import make_environment
-from sources import Source, fetch
+from bench.builds import clean_environment
+from bench.environments import make_environment
+from bench.sources import Source, fetch
 
 __all__ = ["main"]
 

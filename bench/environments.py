@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builds import clean_environment
+from bench.builds import clean_environment
 
-__all__ = ["Environment", "find_interpreter", "make_environment"]
+__all__ = ["Environment", "find_interpreter", "install_apart", "make_environment"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,3 +89,19 @@ def make_environment(
         [str(inside), "-c", code], check=True, capture_output=True, text=True
     ).stdout.strip()
     return Environment(python=inside, python_version=version, setuptools=installed)
+
+
+def install_apart(cache: Path, pin: str, *, python: Path) -> Path:
+    """The folder that holds one package and nothing else: it can go on PATH or on ``sys.path``.
+
+    Raises CalledProcessError if pip fails.
+    """
+    folder = cache / "apart" / pin
+    if not folder.exists():
+        unfinished = folder.with_name(f".{pin}")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        pip = [str(make_environment(cache, python=python).python), "-m", "pip", "install"]
+        options = ["--quiet", "--no-deps", "--target", str(unfinished), pin]
+        subprocess.run([*pip, *options], check=True, env=clean_environment())
+        unfinished.rename(folder)
+    return folder

@@ -1,7 +1,7 @@
 """Prove promise P1 on real packages: the same bytes as a serial build by plain setuptools.
 
-    python bench/fidelity.py
-    python bench/fidelity.py --packages brotli,psutil --pythons 3.12 --setuptools newest --jobs 8
+    python -m bench.fidelity
+    python -m bench.fidelity --packages brotli,psutil --pythons 3.12 --setuptools newest --jobs 8
 
 Each package is built serially by ``setuptools.build_meta``, then by this project at each number of
 jobs in each mode, under one SOURCE_DATE_EPOCH and always from one absolute folder (debug
@@ -20,9 +20,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builds import BuildError, Peer, build_wheel, clean_environment, parallel, say, serial
-from environments import Environment, find_interpreter, make_environment
-from sources import Source, fetch, read_source
+from bench.builds import BuildError, Peer, build_wheel, clean_environment, parallel, say, serial
+from bench.environments import Environment, find_interpreter, make_environment
+from bench.sources import Source, fetch, read_source
 
 __all__ = [
     "PACKAGES",

@@ -1,6 +1,6 @@
 """What the fork adds to a hook in a fresh process, in milliseconds.
 
-    python bench/fork_cost.py --runs 40
+    python -m bench.fork_cost --runs 40
 
 A pure project's metadata hook, in turns: once as it is, and once with the hook called in the
 process itself, nothing put back. The interpreter that runs this must have setuptools.

@@ -27,7 +27,7 @@ from pathlib import Path
 _SOURCE = Path(__file__).resolve().parent.parent / "src"
 sys.path.insert(0, str(_SOURCE))
 
-from builds import clean_environment  # noqa: E402
+from bench.builds import clean_environment  # noqa: E402
 from parallel_backend.hook_server import HookServer  # noqa: E402 - it is not installed
 
 _HOOK = Path(__file__).with_name("hook.py")
@@ -48,13 +48,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--python", default=sys.executable, help="an interpreter with setuptools")
     parser.add_argument("--turns", type=int, default=20, help="how often each way is taken")
     parser.add_argument("--hooks", type=int, default=1000, help="how often metadata is prepared")
+    parser.add_argument("--json", type=Path, help="write the seconds of each turn there, too")
     options = parser.parse_args(arguments)
+    found: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix="hook-server-bench-") as work:
         bench = _Bench(options.python, Path(work))
         for backend in _BACKENDS:
             for setup in (False, True):
-                bench.compare(backend, setup=setup, turns=options.turns)
-        for backend in _BACKENDS:
+                what = f"{backend}, {'with setup.py' if setup else 'no setup.py'}"
+                found[what] = bench.compare(backend, setup=setup, turns=options.turns)
+                _show(what, found[what])
+        if options.json:
+            options.json.write_text(json.dumps(found), encoding="utf-8")
+        for backend in _BACKENDS if options.hooks else ():
             bench.repeat(backend, hooks=options.hooks)
 
 
@@ -67,8 +73,8 @@ class _Bench:
         self.environment = clean_environment()
         self.setup = False
 
-    def compare(self, backend: str, *, setup: bool, turns: int) -> None:
-        """Print how the ways compare. `setup`: the project has a ``setup.py``."""
+    def compare(self, backend: str, *, setup: bool, turns: int) -> dict[str, list[float]]:
+        """The seconds of each way. `setup`: the project has a ``setup.py``."""
         self.setup = setup
         ways: dict[str, Callable[[str], None]] = {
             "fresh": self._fresh,
@@ -87,14 +93,7 @@ class _Bench:
                     began = time.perf_counter()
                     ways[name](backend)
                     spent[name].append(time.perf_counter() - began)
-        print(f"{backend}, {'with setup.py' if setup else 'no setup.py'}, {turns} turns")
-        for name, seconds in spent.items():
-            ratios = [one / other for one, other in zip(seconds, spent["fresh"], strict=True)]
-            median, low, high = statistics.median(seconds), min(seconds), max(seconds)
-            print(
-                f"  {name:8} {1000 * median:6.1f} ms (min {1000 * low:.1f}, max {1000 * high:.1f})"
-                f"  ratio {statistics.median(ratios):.3f}"
-            )
+        return spent
 
     def repeat(self, backend: str, *, hooks: int) -> None:
         """Print what a server holds after some hooks, and after many."""
@@ -162,6 +161,17 @@ class _Bench:
             environment=self.environment,
             stdout=os.devnull,
             stderr=os.devnull,
+        )
+
+
+def _show(what: str, spent: dict[str, list[float]]) -> None:
+    print(f"{what}, {len(spent['fresh'])} turns")
+    for name, seconds in spent.items():
+        ratios = [one / other for one, other in zip(seconds, spent["fresh"], strict=True)]
+        median, low, high = statistics.median(seconds), min(seconds), max(seconds)
+        print(
+            f"  {name:8} {1000 * median:6.1f} ms (min {1000 * low:.1f}, max {1000 * high:.1f})"
+            f"  ratio {statistics.median(ratios):.3f}"
         )
 
 

@@ -1,6 +1,6 @@
 """Build many real packages at once, beside loops of `python -m build` and of `uv build`.
 
-    python bench/many.py
+    python -m bench.many
 
 Each peer builds wheels from fresh copies of the same trees, at the same path, in isolated
 environments. `python -m build` installs by pip, `uv build` by uv, and ours by uv if there is one.
@@ -23,8 +23,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from builds import clean_environment, say
-from sources import fetch
+from bench.builds import clean_environment, say
+from bench.sources import fetch
 
 __all__ = ["main"]
 
@@ -106,7 +106,7 @@ def _report(times: dict[str, list[float]], wheels: dict[str, dict[str, str]]) ->
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         description="Many packages at once, beside loops of build and uv build.",
-        epilog="example: python bench/many.py --rounds 4",
+        epilog="example: python -m bench.many --rounds 4",
     )
     made.add_argument("pins", nargs="*", default=_PINS, metavar="NAME==VERSION")
     made.add_argument("--jobs", type=int, default=2)

@@ -1,6 +1,6 @@
 """What a rebuild compiles, and how long it takes beside the first build.
 
-    python bench/rebuilds.py librt==0.16.0 brotli==1.2.1 made:1000
+    python -m bench.rebuilds librt==0.16.0 brotli==1.2.1 made:1000
 
 Each package is built as editable in a new environment, then in another new one: nothing changed.
 Then times are touched, one source is changed, and one header that sources include. The compiler's
@@ -23,10 +23,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builds import clean_environment, say
-from environments import find_interpreter, make_environment
-from made_up import one_extension
-from sources import fetch, read_source
+from bench.builds import clean_environment, say
+from bench.environments import find_interpreter, make_environment
+from bench.made_up import one_extension
+from bench.sources import fetch, read_source
 
 __all__ = ["Rebuilt", "main"]
 
@@ -78,7 +78,7 @@ class _Bench:
         self.first = 0.0
         self.tree = work / "tree"
         if name.startswith("made:"):
-            one_extension(self.tree, sources=int(name.removeprefix("made:")))
+            one_extension(self.tree, int(name.removeprefix("made:")))
             self.source = read_source(self.tree, name=name)
         else:
             self.source = fetch(name, cache=cache, python=python, environment=clean_environment())

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builds import BuildError, clean_environment
-from fidelity import different_members
+from bench.builds import BuildError, clean_environment
+from bench.fidelity import different_members
 
 __all__ = ["Outcome", "differences", "opened", "outcome"]
 

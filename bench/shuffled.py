@@ -1,7 +1,7 @@
 """Prove promise P5 on real packages: many hooks in one process give what fresh processes give.
 
-    CFLAGS=-O0 python bench/shuffled.py
-    CFLAGS=-O0 python bench/shuffled.py --packages psutil,librt --rounds 3 --seed 7 --ways in-place
+    CFLAGS=-O0 python -m bench.shuffled
+    CFLAGS=-O0 python -m bench.shuffled --packages psutil,librt --rounds 3 --seed 7 --ways in-place
 
 All hooks of all packages are called in an order of chance, in one environment that holds what they
 need to build: by plain ``setuptools.build_meta``, each in a fresh process, then by this project in
@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from builds import BuildError, Peer, parallel, say, serial
-from environments import Environment, find_interpreter, make_environment
-from fidelity import PACKAGES, aligned, find_sources, words
-from sessions import Outcome, differences, opened, outcome
-from sources import Source, requirement_name
+from bench.builds import BuildError, Peer, parallel, say, serial
+from bench.environments import Environment, find_interpreter, make_environment
+from bench.fidelity import PACKAGES, aligned, find_sources, words
+from bench.sessions import Outcome, differences, opened, outcome
+from bench.sources import Source, requirement_name
 
 __all__ = ["HOOKS", "WAYS", "Call", "Verdict", "compare", "groups", "main", "shuffled", "table"]
 

@@ -20,10 +20,10 @@ from harness import REPOSITORY, clean_environment
 from hook_sequences import WAYS, Sample, call, run_together
 from snapshots import faults
 
-sys.path.insert(0, str(REPOSITORY / "bench"))
+sys.path.insert(0, str(REPOSITORY))
 
-from environments import Environment, find_interpreter, make_environment
-from sources import Source, fetch
+from bench.environments import Environment, find_interpreter, make_environment
+from bench.sources import Source, fetch
 
 __all__ = ["main", "snapshots"]
 

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
 import sys
 import tarfile
-import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness import REPOSITORY
 
-sys.path.insert(0, str(REPOSITORY / "bench"))
+sys.path.insert(0, str(REPOSITORY))
 
-import builds
-import compare
-import environments
-import fidelity
-import made_up
-import sources
+from bench import builds, environments, fidelity, sources
 
 HERE = environments.Environment(
     python=Path(sys.executable), python_version="3", setuptools="this one"
@@ -32,7 +24,6 @@ PURE = (
     "[build-system]\nrequires = ['setuptools']\nbuild-backend = 'setuptools.build_meta'\n"
     "[project]\nname = 'pure'\nversion = '1'\n[tool.setuptools]\npy-modules = ['pure']\n"
 )
-needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no cc")
 
 
 @pytest.fixture
@@ -51,40 +42,37 @@ def _peer(name: str, **settings: str) -> builds.Peer:
     )
 
 
-def test_peers_take_turns_and_every_ratio_is_within_a_turn(
-    pure: sources.Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    peers = (builds.serial(), builds.extra_config(2))
-    work = compare.Work(name="pure", source=pure, environment=HERE, peers=peers, jobs=2)
-    found = compare.measure(work, runs=2, folder=tmp_path / "work")
-    order = [line.split()[2].rstrip(":") for line in capsys.readouterr().err.splitlines()]
-    assert order == ["serial", "extra-config"] * 2
-    first, second = compare.rows(work, found)
-    assert (first.ratio, first.cpu_ratio) == (1.0, 1.0)
-    turns = zip(found["extra-config"], found["serial"], strict=True)
-    ratios = [one.wall / other.wall for one, other in turns]
-    assert second.ratio == pytest.approx(sum(ratios) / 2)
-    assert all(built.cpu > 0 for builds in found.values() for built in builds)
-    assert len(compare.table([first, second]).splitlines()) == 3
-
-
 def test_the_cpu_of_children_is_counted_and_their_sleep_is_not(tmp_path: Path) -> None:
     sleep = "import time; time.sleep(2)"
     work = "import time\nwhile time.process_time() < 0.2: pass"
     twice = ["sh", "-c", '"$@"; "$@"', "sh", sys.executable, "-c", work]
     log = tmp_path / "log"
-    wall, cpu = builds._measured(
-        [sys.executable, "-c", sleep], folder=tmp_path, environment={}, log=log
-    )
-    assert wall > 2 > cpu
-    wall, cpu = builds._measured(twice, folder=tmp_path, environment={}, log=log)
-    assert cpu >= 0.38  # the kernel counts in steps
+    command = [sys.executable, "-c", sleep]
+    cost = builds.measured(command, folder=tmp_path, environment={}, log=log)
+    assert cost.wall > 2 > cost.cpu
+    assert cost.memory > 1024
+    cost = builds.measured(twice, folder=tmp_path, environment={}, log=log)
+    assert cost.cpu >= 0.38  # the kernel counts in steps
 
 
 def test_a_failing_build_shows_the_end_of_its_output(pure: sources.Source, tmp_path: Path) -> None:
     (pure.tree / "setup.py").write_text("raise SystemExit('out of luck')\n", encoding="utf-8")
     with pytest.raises(builds.BuildError, match="out of luck"):
         builds.build_wheel(pure, peer=builds.serial(), python=HERE.python, work=tmp_path / "work")
+
+
+def test_what_runs_before_the_hook_is_part_of_the_build(
+    pure: sources.Source, tmp_path: Path
+) -> None:
+    before = '"$PYTHON" -c "import time; time.sleep(2)"; echo "answer = 43" >pure.py'
+    peer = replace(builds.serial(), before=before)
+    built = builds.build_wheel(pure, peer=peer, python=HERE.python, work=tmp_path / "work")
+    assert built.wall > 2
+    with zipfile.ZipFile(built.wheel) as wheel:
+        assert wheel.read("pure.py") == b"answer = 43\n"
+    peer = replace(peer, before="echo out of luck; false")
+    with pytest.raises(builds.BuildError, match="out of luck"):
+        builds.build_wheel(pure, peer=peer, python=HERE.python, work=tmp_path / "work")
 
 
 def test_what_steers_a_build_is_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,60 +82,6 @@ def test_what_steers_a_build_is_not_inherited(monkeypatch: pytest.MonkeyPatch) -
     environment = builds.clean_environment(MORE="1")
     assert not {"MAKEFLAGS", "PARALLEL_BACKEND_JOBS", "PYTHONDONTWRITEBYTECODE"} & {*environment}
     assert (environment["CFLAGS"], environment["MORE"]) == ("-O0", "1")
-
-
-@needs_cc
-def test_the_sleeping_compiler_only_sleeps_and_writes(tmp_path: Path) -> None:
-    sleeper = made_up.make_sleeper(tmp_path)
-    for question in ("--version", "-E"):
-        subprocess.run([sleeper, "-c", question], check=True, cwd=tmp_path, capture_output=True)
-    start = time.perf_counter()
-    compile_one = [str(sleeper), "-c", "one.c", "-o", "one.o", "-MD", "-MF", "one.d"]
-    subprocess.run(compile_one, check=True, cwd=tmp_path)
-    assert time.perf_counter() - start >= made_up.SLEEP
-    assert (tmp_path / "one.d").read_text("utf-8") == "one.o:\n"
-    assert (tmp_path / "one.o").stat().st_size > 0
-    bad = subprocess.run([sleeper, "-o", "no/such"], check=False, cwd=tmp_path, capture_output=True)
-    assert bad.returncode == 1
-
-
-@needs_cc
-def test_made_up_work_builds_and_is_held_against_its_best_time(tmp_path: Path) -> None:
-    sleeper = made_up.make_sleeper(tmp_path)
-    tree = made_up.one_extension(tmp_path / "sleep", sources=2)
-    work = compare.Work(
-        name="made:sleep2",
-        source=sources.read_source(tree, name="made:sleep2"),
-        environment=HERE,
-        peers=(_peer("parallel"),),
-        jobs=2,
-        variables={"CC": str(sleeper), "LDSHARED": f"{sleeper} -shared"},
-        ideal=made_up.SLEEP,
-    )
-    found = compare.measure(work, runs=1, folder=tmp_path / "work")
-    row, ideal = compare.rows(work, found)
-    # One after another: this is plain setuptools.
-    assert row.wall[0] >= 2 * made_up.SLEEP
-    assert row.ratio == pytest.approx(row.wall[0] / made_up.SLEEP)
-    assert (ideal.peer, ideal.ratio) == ("ideal", 1.0)
-
-
-@needs_cc
-def test_one_command_prints_the_table_and_writes_the_numbers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(compare, "make_environment", lambda cache, **options: HERE)
-    arguments = ["made:ext2", "--runs", "1", "--peers", "serial,extra-config"]
-    numbers = tmp_path / "numbers.json"
-    compare.main([*arguments, "--cache", str(tmp_path / "cache"), "--json", str(numbers)])
-    assert "made:ext2+cython  extra-config" in capsys.readouterr().out
-    rows = json.loads(numbers.read_text("utf-8"))["rows"]
-    assert [(row["package"], row["peer"]) for row in rows] == [
-        ("made:ext2", "serial"),
-        ("made:ext2", "extra-config"),
-        ("made:ext2+cython", "serial"),
-        ("made:ext2+cython", "extra-config"),
-    ]
 
 
 def test_equal_wheels_are_the_same_and_a_difference_is_named(

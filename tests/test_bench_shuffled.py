@@ -14,13 +14,9 @@ import pytest
 from harness import QUICK_COMPILE, REPOSITORY
 from projects import TINY_C, make_project
 
-sys.path.insert(0, str(REPOSITORY / "bench"))
+sys.path.insert(0, str(REPOSITORY))
 
-import builds
-import environments
-import sessions
-import shuffled
-import sources
+from bench import builds, environments, sessions, shuffled, sources
 
 HERE = environments.Environment(
     python=Path(sys.executable), python_version="3", setuptools="this one"

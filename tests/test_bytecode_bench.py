@@ -10,9 +10,9 @@ import pytest
 from bytecode_harness import write_tree
 from harness import REPOSITORY
 
-sys.path.insert(0, str(REPOSITORY / "bench"))
+sys.path.insert(0, str(REPOSITORY))
 
-import bytecode
+from bench import bytecode
 
 
 def test_each_way_starts_from_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

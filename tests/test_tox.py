@@ -21,9 +21,9 @@ from made_files import contents
 from projects import carry_backend
 from twins import Twin, read_log
 
-sys.path.insert(0, str(REPOSITORY / "bench"))
+sys.path.insert(0, str(REPOSITORY))
 
-from environments import find_interpreter
+from bench.environments import find_interpreter
 
 pytest.importorskip("tox", reason="tox is not installed")
 
