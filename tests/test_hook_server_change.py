@@ -7,6 +7,8 @@ import shutil
 import venv
 from pathlib import Path
 
+import pytest
+
 from hook_server_harness import (
     FAKE,
     PRELOADED,
@@ -17,7 +19,17 @@ from hook_server_harness import (
     settle,
 )
 
-pytest_plugins = ["warm_server_fixtures"]
+pytest_plugins = ["hook_server_fixtures", "warm_server_fixtures"]
+
+
+@pytest.fixture
+def environment(warm_environment: dict[str, str]) -> dict[str, str]:
+    return warm_environment
+
+
+@pytest.fixture
+def wire(warm: Wire) -> Wire:
+    return warm
 
 
 def test_what_is_installed_between_two_hooks_is_seen_by_the_second(

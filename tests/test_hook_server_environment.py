@@ -13,7 +13,17 @@ import pytest
 
 from hook_server_harness import FAKE, PRELOADED, Wire, count, open_wire, settle, started
 
-pytest_plugins = ["warm_server_fixtures"]
+pytest_plugins = ["hook_server_fixtures", "warm_server_fixtures"]
+
+
+@pytest.fixture
+def environment(warm_environment: dict[str, str]) -> dict[str, str]:
+    return warm_environment
+
+
+@pytest.fixture
+def wire(warm: Wire) -> Wire:
+    return warm
 
 
 @pytest.mark.parametrize(

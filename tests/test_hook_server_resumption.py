@@ -9,9 +9,21 @@ import signal
 import venv
 from pathlib import Path
 
+import pytest
+
 from hook_server_harness import Wire, open_wire, settle, until
 
-pytest_plugins = ["warm_server_fixtures"]
+pytest_plugins = ["hook_server_fixtures", "warm_server_fixtures"]
+
+
+@pytest.fixture
+def environment(warm_environment: dict[str, str]) -> dict[str, str]:
+    return warm_environment
+
+
+@pytest.fixture
+def wire(warm: Wire) -> Wire:
+    return warm
 
 
 def test_what_was_asked_for_is_carried_over(

@@ -11,19 +11,12 @@ from hook_server_harness import FAKE, Wire, made_up_environment, open_wire
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def site(tmp_path: Path) -> Path:
     return tmp_path / "site"
 
 
 @pytest.fixture
-def environment(tmp_path: Path, site: Path) -> dict[str, str]:
+def warm_environment(tmp_path: Path, site: Path) -> dict[str, str]:
     return made_up_environment(
         site, STARTS=str(tmp_path / "starts"), IMPORTS=str(tmp_path / "imports")
     )
@@ -40,6 +33,6 @@ def fake(environment: dict[str, str], site: Path) -> Path:
 
 
 @pytest.fixture
-def wire(environment: dict[str, str]) -> Iterator[Wire]:
+def warm(environment: dict[str, str]) -> Iterator[Wire]:
     with open_wire(environment=environment) as wire:
         yield wire
