@@ -150,7 +150,7 @@ def record(source: Source, *, python: Path, work: Path, keep: Path) -> Recorded:
         commands = _lasting(_read(log), place)
         for command in commands:
             Path(command.path(command.output)).unlink(missing_ok=True)
-        place.rename(tree)
+        shutil.move(place, tree)
         told.write_text(json.dumps([vars(command) for command in commands]), encoding="utf-8")
     facts = json.loads(told.read_text("utf-8"))
     commands = [Command(**{**fact, "words": tuple(fact["words"])}) for fact in facts]
