@@ -169,3 +169,18 @@ def test_a_walk_that_an_error_ends_leaves_no_fork(
     assert ended.traceback  # its frames are still there
     with pytest.raises(ProcessLookupError):
         os.kill(helpers[0]._process, 0)
+
+
+def test_where_no_process_can_be_made_all_is_found(
+    large: Path, forks: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_tree(large, TIMES)
+    before = len(os.listdir("/proc/self/fd"))
+
+    def fork() -> int:
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, "fork", fork)
+    assert compile_tree(large, TIMES).up_to_date == 2 * FOLDERS - 1
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(forks) == 1

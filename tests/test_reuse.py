@@ -116,3 +116,16 @@ def test_a_header_of_the_very_moment_in_which_it_began_is_not_kept() -> None:
     assert compiled(adjusted=same_moment)
     assert compiled()
     assert not compiled()
+
+
+# What make escapes, and what Unicode takes for a space and make does not.
+@pytest.mark.parametrize(
+    "name", ["a b", "a\u3000b", "a\u00a0b", "a#b", "a$b", "a:b", "a\\b", "\xe4"]
+)
+def test_a_header_of_any_name_counts(name: str) -> None:
+    Path(name).mkdir()
+    Path(name, "odd.h").write_text("#define ODD 1\n")
+    Path("a.c").write_text(f'#include "{name}/odd.h"\nint a = ODD;\n')
+    assert compiled()
+    Path(name, "odd.h").write_text("#define ODD 2\n")
+    assert compiled()

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 __all__ = ["Helper", "can_help"]
 
-_MOST = 30_000  # numbers, of two bytes; they must fit into a pipe
+_MOST = 2_000  # numbers, of two bytes; they must fit into the smallest pipe, of 4 KiB
 
 
 def can_help() -> bool:
@@ -27,33 +27,38 @@ class Helper:
 
     `work` runs in the fork with the numbers that it gets, and returns what marshal can write. A
     fork that fails is as none.
+
+    Raises OSError if there can be no fork.
     """
 
     def __init__(self, count: int, work: Callable[[Iterator[int]], Any]) -> None:
         self._left = set(range(count))
-        # Whoever reads two bytes has taken a number.
-        self._queue, source = os.pipe()
-        os.write(source, b"".join(n.to_bytes(2, "little") for n in range(min(count, _MOST))))
-        os.close(source)
-        self._answer, answer = os.pipe()
-        self._process = os.fork()
-        if self._process == 0:
-            try:
-                taken: list[int] = []
-                told = work(self._taken(taken.append))
-                with open(answer, "wb") as stream:
-                    marshal.dump((taken, told), stream)
-                os._exit(0)
-            finally:  # nothing of what the parent has open, or does at its end, is for a fork
-                os._exit(1)
-        os.close(answer)
+        with contextlib.ExitStack() as stack:
+            # Whoever reads two bytes has taken a number.
+            self._queue, source = os.pipe()
+            stack.callback(os.close, self._queue)
+            with open(source, "wb") as file:
+                file.writelines(n.to_bytes(2, "little") for n in range(min(count, _MOST)))
+            self._answer, answer = os.pipe()
+            stack.callback(os.close, self._answer)
+            with open(answer, "wb") as stream:
+                self._process = os.fork()
+                if self._process == 0:
+                    try:
+                        taken: list[int] = []
+                        told = work(self._taken(taken.append))
+                        marshal.dump((taken, told), stream)
+                        stream.flush()
+                        os._exit(0)
+                    finally:  # nothing that the parent does at its end is for a fork
+                        os._exit(1)
+            self._opened = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for fd in (self._queue, self._answer):
-            os.close(fd)
+        self._opened.close()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._process, signal.SIGKILL)
         os.waitpid(self._process, 0)

@@ -106,7 +106,12 @@ class Tree:
         """What is below `folders`, of which a fork and this process each take the next one."""
         from parallel_backend.bytecode.helper import Helper
 
-        with Helper(len(folders), lambda numbers: self._told(numbers, folders, top)) as helper:
+        try:
+            helper = Helper(len(folders), lambda numbers: self._told(numbers, folders, top))
+        except OSError:  # too many processes, or files
+            yield from self._walk(folders, top)
+            return
+        with helper:
             for number in helper.numbers():
                 yield from self._walk([folders[number]], top)
             told = helper.result()

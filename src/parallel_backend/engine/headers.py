@@ -16,7 +16,8 @@ __all__ = ["Search", "Text", "absent_of", "read_rule", "read_text"]
 # Where compilers look last, if they do not tell.
 _STANDARD = ("/usr/include",)
 
-_WORD = re.compile(r"(?:\\.|[^\s\\])+")
+# As make splits words: other characters that Unicode calls spaces are letters of a path.
+_WORD = re.compile(r"(?:\\.|[^\s\\])+", re.ASCII)
 
 
 def read_rule(text: str) -> list[str]:
@@ -25,10 +26,8 @@ def read_rule(text: str) -> list[str]:
     _, _, rest = joined.partition(":")
     while rest and not rest[0].isspace():  # the target is a path that has a colon
         _, _, rest = rest.partition(":")
-    rest = rest.split("\n", 1)[0]
-    if "\\" not in rest and "$" not in rest:
-        return rest.split()
-    return [_unescaped(word) for word in _WORD.findall(rest)]
+    words = _WORD.findall(rest.split("\n", 1)[0])
+    return [_unescaped(word) for word in words] if "\\" in rest or "$" in rest else words
 
 
 def _unescaped(word: str) -> str:

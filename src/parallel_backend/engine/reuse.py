@@ -221,6 +221,8 @@ class Compilation(Expected):
 
     def read(self, names: list[str]) -> list[Input]:
         seen = [self._seen(name) for name in (*names, *_specs_of(self._command))]
+        if any(known.stamp == [] for known in seen):
+            return []  # it was not read under that name, whatever was understood
         texts = [self._text_of(known) for known in seen if not self._is_installed(known.path)]
         texts.append(read_text(os.fsencode(" ".join(self._command))))
         search = Search(

@@ -119,8 +119,11 @@ def _write(
     os.makedirs(folder, exist_ok=True)
     for name, text in texts.items():
         whole = Path(folder, f".{name}.{os.getpid()}")
-        whole.write_text(text, encoding="utf-8")
-        whole.replace(Path(folder, name))
+        try:
+            whole.write_text(text, encoding="utf-8")
+            whole.replace(Path(folder, name))
+        finally:
+            whole.unlink(missing_ok=True)
 
 
 def _facts(timeline: Timeline, *, made: str, began: float) -> dict[str, Any]:
