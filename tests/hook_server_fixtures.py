@@ -9,12 +9,17 @@ import pytest
 
 from hook_server_harness import MODES, Wire, made_up_environment, open_wire
 
-__all__ = ["environment", "mode", "patient", "project", "wire"]
+__all__ = ["environment", "fork", "mode", "patient", "project", "wire"]
 
 
 @pytest.fixture(params=MODES)
 def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(params=[True, False], ids=["fork", "no-fork"])
+def fork(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness import SOURCE
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "PRELOADED",
     "SERVER",
     "Wire",
+    "before_end_is_no_child",
     "begin_waiting",
     "count",
     "is_alive",
@@ -231,6 +234,12 @@ def started(wire: Wire) -> int:
     """A number that changes when the server becomes another interpreter: its memory's layout."""
     text = Path(f"/proc/{wire.process.pid}/stat").read_text().rpartition(")")[2].split()
     return int(text[25])  # startstack
+
+
+def before_end_is_no_child() -> None:
+    """Nothing that a context started is left, zombies included."""
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def until(condition: Callable[[], Any]) -> Any:

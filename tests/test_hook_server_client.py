@@ -14,7 +14,12 @@ from typing import Any
 import pytest
 
 from harness import SOURCE
-from hook_server_harness import PATIENCE, is_alive, made_up_environment, until
+from hook_server_harness import (
+    PATIENCE,
+    before_end_is_no_child,
+    is_alive,
+    until,
+)
 from parallel_backend.errors import ParallelBackendError
 from parallel_backend.hook_server import (
     BackendMissingError,
@@ -32,22 +37,7 @@ from parallel_backend.hook_server import (
 )
 from parallel_backend.hook_server.connection import Connection
 
-
-@pytest.fixture(params=[True, False], ids=["fork", "no-fork"])
-def fork(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    return made_up_environment(tmp_path / "site")
+pytest_plugins = ["hook_server_fixtures"]
 
 
 class Caller:
@@ -76,12 +66,6 @@ def call(fork: bool, project: Path, environment: dict[str, str]) -> Iterator[Cal
     with HookServer(fork=fork, patience=100) as server:
         yield Caller(server, project, environment)
     before_end_is_no_child()
-
-
-def before_end_is_no_child() -> None:
-    """Nothing that a context started is left, zombies included."""
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
 
 
 # --- calls

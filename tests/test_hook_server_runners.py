@@ -2,78 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import build
 import pyproject_hooks
 import pytest
 
 from harness import copy_package, expectation, load_extension_values
-from hook_server_harness import made_up_environment
+from hook_server_harness import before_end_is_no_child
 from parallel_backend.hook_server import (
     HookServer,
     RequestRefusedError,
 )
 from projects import make_project
 
-
-@pytest.fixture(params=[True, False], ids=["fork", "no-fork"])
-def fork(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    return made_up_environment(tmp_path / "site")
-
-
-class Caller:
-    """Calls hooks of the made-up backend."""
-
-    def __init__(self, server: HookServer, source: Path, environment: Mapping[str, str]) -> None:
-        self.server = server
-        self.source = source
-        self.environment = environment
-
-    def __call__(self, hook: str, /, **more: Any) -> Any:
-        names = {"backend", "backend_path", "source", "environment", "stdout", "stderr", "timeout"}
-        given = {name: more.pop(name) for name in names & {*more}}
-        whole: dict[str, Any] = {
-            "backend": "made_up",
-            "source": self.source,
-            "environment": self.environment,
-            "arguments": more,
-            **given,
-        }
-        return self.server.call(hook, **whole)
-
-
-@pytest.fixture
-def call(fork: bool, project: Path, environment: dict[str, str]) -> Iterator[Caller]:
-    with HookServer(fork=fork, patience=100) as server:
-        yield Caller(server, project, environment)
-    before_end_is_no_child()
-
-
-def before_end_is_no_child() -> None:
-    """Nothing that a context started is left, zombies included."""
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
-
+pytest_plugins = ["hook_server_fixtures"]
 
 SCRIPT = """
 import sys
