@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import tomllib
 import zipfile
@@ -34,6 +35,7 @@ __all__ = [
     "load_extension_values",
     "run_hook",
     "serial_wheel",
+    "understood",
     "wheel_bytes_equal",
 ]
 
@@ -283,6 +285,15 @@ def wheel_bytes_equal(first: Path, second: Path) -> bool:
         differences += _archive_differences(one, two)
     differences = differences or ["in the archive's own fields"]
     raise AssertionError("\n  ".join([f"{first} and {second} differ:", *differences]))
+
+
+def understood(options: str, folder: Path) -> bool:
+    """Whether the compiler of this machine knows the options; `folder` is for what it writes."""
+    source = folder / "understood.c"
+    source.write_text("int understood;\n")
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    command = [compiler, *options.split(), "-c", source, "-o", folder / "understood.o"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def load_extension_values(wheel: Path, expression: str, *, python: str = sys.executable) -> Any:

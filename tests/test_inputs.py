@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallel_backend.engine import inputs
-from parallel_backend.engine.headers import Search, absent_of, read_rule
+from parallel_backend.engine.headers import Search, absent_of, read_rule, told_apart
 from parallel_backend.engine.inputs import (
     Input,
     digest,
@@ -60,7 +61,7 @@ def _in_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_prerequisites_of_a_rule_are_read(text: str, names: list[str]) -> None:
-    assert read_rule(text) == names
+    assert read_rule(text.encode()) == names
 
 
 # Whatever may stand in a name but what no compiler can tell in a rule: a line's end, and a
@@ -88,7 +89,7 @@ def test_a_rule_that_gcc_wrote_gives_the_names_that_it_read(
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        rule = (place / "rule").read_text(encoding="utf-8", errors="surrogateescape")
+        rule = (place / "rule").read_bytes()
         names = read_rule(rule)
         own = [name for name in names if not name.startswith("/usr")]
         expected = {place / f"{source}.c", place / "in" / header}
@@ -216,8 +217,12 @@ def test_a_project_inside_an_interpreter_s_folder_is_not_installed(
 # --- what would come first
 
 
+def search(names: list[str], command: Sequence[str]) -> Search:
+    return Search(*told_apart(names, installed()), command, installed())
+
+
 def shadowing(names: list[str], *command: str) -> set[str]:
-    return {os.path.normpath(path) for path in Search(names, command, installed()).shadows()}
+    return {os.path.normpath(path) for path in search(names, command).shadows()}
 
 
 @pytest.fixture
@@ -295,11 +300,11 @@ def test_every_header_that_would_be_found_first_was_expected(
     command = ["gcc", "-E", "-M", "-iquote", "one", "-I", "two", "-isystem", "three", "src/a.c"]
 
     def reads() -> list[str]:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, check=True)
         return read_rule(done.stdout)
 
     before = reads()
-    absent, _ = absent_of(Search(before, command, installed()).shadows(), sys.maxsize)
+    absent, _ = absent_of(search(before, command).shadows(), sys.maxsize)
     (tmp_path / late / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / late / name).touch()
     after = [os.path.normpath(path) for path in reads()]

@@ -89,9 +89,9 @@ def test_the_store_keeps_to_its_size(tmp_path: Path) -> None:
     store = Store(tmp_path, limit=3500)
     for number, name in enumerate("abcd"):
         made.write_bytes(b"x" * 1000)
-        store.keep(name, str(made), {"inputs": [], "absent": []}, build="b")
+        store.keep(name, str(made), {"inputs": [], "absent": []}, b"[]\n", build="b")
         os.utime(tmp_path / name, (number, number))
-    assert store.take("a", str(made), holds=lambda _: True, mode=0o666)
+    assert store.take("a", str(made), holds=lambda *_: True, mode=0o666)
     made.unlink()
     store.trim()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c", "d"]

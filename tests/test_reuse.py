@@ -15,6 +15,7 @@ import pytest
 from parallel_backend.engine import inputs
 from parallel_backend.engine.compilers import Compilers
 from parallel_backend.engine.inputs import time_of
+from parallel_backend.engine.installation import Installation
 from parallel_backend.engine.reuse import Compilation
 from parallel_backend.engine.store import open_store
 
@@ -50,9 +51,9 @@ def compiled(
     engine: Any = SimpleNamespace(
         store=open_store(Path("build"), private, limit=1 << 30, fresh=False),
         compilers=Compilers(),
-        looks={},
+        installation=Installation(),
         texts={},
-        listed={},
+        searched={},
         private=private,
     )
     folders = [f"-I{Path.cwd().parent}/installed/{name}" for name in ("first", "second")]
@@ -107,6 +108,15 @@ def test_what_changed_while_it_was_compiled_is_not_kept(path: str) -> None:
     assert compiled(lambda: Path(path).write_text(f"{text}\n"))
     assert compiled()
     assert not compiled()
+
+
+def test_a_header_that_was_read_and_is_gone_is_not_taken_for_one_that_is_as_it_was() -> None:
+    seen: list[Compilation] = []
+    assert compiled(Path("near.h").unlink, seen.append)
+    stamps = {known.path: known.stamp for known in seen[0].inputs}
+    assert stamps["near.h"] is None
+    assert stamps["a.c"]
+    assert not list(Path("build/parallel-backend/objects").iterdir())
 
 
 def test_a_header_of_the_very_moment_in_which_it_began_is_not_kept() -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sysconfig
 from pathlib import Path
 
 import pytest
 
-from harness import build_wheel, copy_package, serial_wheel, wheel_bytes_equal
+from harness import build_wheel, copy_package, serial_wheel, understood, wheel_bytes_equal
 from watched_builds import MODES
-
-REAL = (sysconfig.get_config_var("CC") or "cc").split()[0]
 
 # What the option writes beside an object, by the file's suffix.
 OPTIONS = {
@@ -21,14 +17,6 @@ OPTIONS = {
     "-save-temps=obj": ".i",
     "-MD": ".d",
 }
-
-
-def understood(options: str, folder: Path) -> bool:
-    """Whether the compiler of this machine knows the options."""
-    source = folder / "understood.c"
-    source.write_text("int understood;\n")
-    command = [REAL, *options.split(), "-c", source, "-o", folder / "understood.o"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

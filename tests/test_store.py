@@ -17,6 +17,7 @@ from parallel_backend.engine.store import Store, alone, open_store
 from scripts import run_script
 
 RECORD: dict[str, Any] = {"inputs": [], "absent": []}
+LINE = b"[]\n"
 
 
 @pytest.fixture(autouse=True)
@@ -31,12 +32,12 @@ def opened(*, limit: int = 1 << 20, fresh: bool = False, private: str = "private
 
 def keep(store: Store, key: str, content: bytes = b"object", *, build: str = "earlier") -> None:
     Path("made.o").write_bytes(content)
-    store.keep(key, "made.o", RECORD, build=build)
+    store.keep(key, "made.o", RECORD, LINE, build=build)
 
 
 def take(store: Store, key: str, *, holds: bool = True, mode: int = 0o666) -> bytes | None:
     Path("taken.o").unlink(missing_ok=True)
-    record = store.take(key, "taken.o", holds=lambda _: holds, mode=mode)
+    record = store.take(key, "taken.o", holds=lambda *_: holds, mode=mode)
     taken = Path("taken.o").read_bytes() if Path("taken.o").exists() else None
     assert (record is None) == (taken is None)
     return taken
@@ -64,9 +65,11 @@ def test_the_record_comes_back() -> None:
     seen: list[dict[str, Any]] = []
     store = opened()
     Path("made.o").write_bytes(b"object")
-    store.keep("key", "made.o", {"inputs": [["é\udce9.h", [1], "x"]], "absent": []}, build="b")
+    record: dict[str, Any] = {"inputs": [["é\udce9.h", [1], "x"]], "absent": []}
+    store.keep("key", "made.o", record, b'["installed"]\n', build="b")
 
-    def holds(record: dict[str, Any]) -> bool:
+    def holds(record: dict[str, Any], line: bytes) -> bool:
+        assert line == b'["installed"]\n'
         seen.append(record)
         return True
 
@@ -188,8 +191,8 @@ def test_threads_share_it() -> None:
 
     def work(number: int) -> None:
         for _ in range(40):
-            store.keep("key", "made.o", RECORD, build="b")
-            if store.take("key", f"taken-{number}.o", holds=lambda _: True, mode=0o666) is None:
+            store.keep("key", "made.o", RECORD, LINE, build="b")
+            if store.take("key", f"taken-{number}.o", holds=lambda *_: True, mode=0o666) is None:
                 wrong.append(number)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
@@ -211,7 +214,7 @@ Path("made.o").write_bytes(b"x" * 3_000_000)
 child = os.fork()
 if not child:
     while True:
-        store.keep("key", "made.o", {}, build="b")
+        store.keep("key", "made.o", {}, b"[]", build="b")
 Path("started").touch()
 while not any(path.name.startswith("tmp-") for path in Path(store.folder).iterdir()):
     pass

@@ -14,14 +14,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from parallel_backend.engine.imports import watching
+from parallel_backend.engine.installation import Installation
 from parallel_backend.settings import Settings
 from parallel_backend.timings import Tally
 
 if TYPE_CHECKING:
     from parallel_backend.engine.compilers import Compilers
     from parallel_backend.engine.costs import Costs
-    from parallel_backend.engine.headers import Text
-    from parallel_backend.engine.inputs import Input
+    from parallel_backend.engine.headers import Far, Text
     from parallel_backend.engine.launchers import Launcher
     from parallel_backend.engine.objects import Objects
     from parallel_backend.engine.slots import PoolSlots
@@ -50,9 +50,9 @@ class Engine:
         #: Reports of failures that were raised, and that a project may have caught.
         self.raised: list[str] = []
         #: What is installed, as it was when somebody looked first.
-        self.looks: dict[str, Input] = {}
-        #: Folders of what is installed where headers would come first; see headers.Search.
-        self.listed: dict[tuple[str, ...], set[str]] = {}
+        self.installation = Installation()
+        #: Where the headers lie that commands have read; see headers.Search.
+        self.searched: dict[tuple[object, ...], Far] = {}
         #: What is in sources, by their content.
         self.texts: dict[str, Text] = {}
         self._pool: Pool | None = None

@@ -269,10 +269,9 @@ def _compile_with_side_files(call: _Call, unit: _Unit, entry: Entry) -> None:
     Nobody else writes there meanwhile; then the object goes to a path of its own.
     """
     with call.engine.objects.entry(object_key([], scope=os.path.abspath(unit.plain))):
-        call.compile(unit, unit.plain)
+        _compile_or_take(call, unit, unit.plain)
         unit.path = entry.new_path(unit.plain, below=call.below)
         os.replace(unit.plain, unit.path)
-        unit.compiled = True
 
 
 # --- one source, apart: in its own process

@@ -235,7 +235,8 @@ class _Build:
             self.note_error(index, error, hurried=beside)
             return
         self.engine.tally.count(compiled=built.compiled, reused=built.reused)
-        self.engine.looks.update(built.looks)  # workers that come later need not look again
+        # Workers that come later need not look again.
+        self.engine.installation.looks.update(built.looks)
         if not built.travels:
             # Its class is the project's own, which catches it perhaps: let the real one rise.
             self.note_pivot(staff, index, ["nothing, but it fails in a way of its own"])
@@ -339,16 +340,21 @@ class _Build:
 
     def overtaken(self) -> Iterator[int]:
         """Extensions that have read a file which changed afterwards, or which was written while
-        they were built and that others have read, too: each may have meant its own."""
+        they were built and that others have read, too: each may have meant its own.
+
+        The first extension is right about a file that was as before the build.
+        """
         verdicts: dict[str, bool] = {}
         readers: dict[str, set[int]] = {}
         appeared = {path for b in self.built.values() for path in b.absent}
         appeared = {path for path in appeared if os.path.lexists(path)}
         for index, built in self.built.items():
-            for path in appeared.intersection(built.absent):
+            for path in appeared.intersection(built.absent) if index else ():
                 _log.debug("parallel-backend: %s came too late to be read", path)
                 yield index
             for known in built.inputs:
+                if not index and known.stamp and known.stamp[0] < self.began:
+                    continue
                 if verdicts.setdefault(repr(known), has_changed(known)):
                     _log.debug("parallel-backend: %s changed while it was in use", known.path)
                     yield index

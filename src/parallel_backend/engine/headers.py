@@ -11,27 +11,51 @@ from typing import NamedTuple
 
 from parallel_backend.engine.inputs import Input, look_at
 
-__all__ = ["Search", "Text", "absent_of", "read_rule", "read_text"]
+__all__ = ["Far", "Search", "Text", "absent_of", "read_rule", "read_text", "told_apart"]
 
 # Where compilers look last, if they do not tell.
 _STANDARD = ("/usr/include",)
 
-# As make splits words: other characters that Unicode calls spaces are letters of a path.
-_WORD = re.compile(r"(?:\\.|[^\s\\])+", re.ASCII)
+# As make splits words, of bytes: what else Unicode calls a space is a letter of a path.
+_WORD = re.compile(rb"(?:\\.|[^\s\\])+")
 
 
-def read_rule(text: str) -> list[str]:
+def read_rule(rule: bytes) -> list[str]:
     """The prerequisites of the one make rule that a compiler wrote (``-MD -MF``)."""
-    joined = text.replace("\\\r\n", " ").replace("\\\n", " ")
-    _, _, rest = joined.partition(":")
-    while rest and not rest[0].isspace():  # the target is a path that has a colon
-        _, _, rest = rest.partition(":")
-    words = _WORD.findall(rest.split("\n", 1)[0])
-    return [_unescaped(word) for word in words] if "\\" in rest or "$" in rest else words
+    joined = rule.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ")
+    _, _, rest = joined.partition(b":")
+    while rest and not rest[:1].isspace():  # the target is a path that has a colon
+        _, _, rest = rest.partition(b":")
+    line = rest.split(b"\n", 1)[0]
+    if b"\\" in line or b"$" in line:
+        words = list(map(_unescaped, _WORD.findall(line)))
+    else:
+        words = line.split()
+    return os.fsdecode(b"\0".join(words)).split("\0") if words else []
 
 
-def _unescaped(word: str) -> str:
-    return re.sub(r"\\([ #:\t])", r"\1", word).replace("$$", "$")
+def _unescaped(word: bytes) -> bytes:
+    return re.sub(rb"\\([ #:\t])", rb"\1", word).replace(b"$$", b"$")
+
+
+def told_apart(
+    names: Sequence[str], is_installed: Callable[[str], bool]
+) -> tuple[list[str], tuple[str, ...]]:
+    """Of what a command has read what is the project's, its source first, and what is installed."""
+    own = [name for name in names[1:] if not is_installed(name)]
+    return [*names[:1], *own], tuple(name for name in names[1:] if is_installed(name))
+
+
+class Far(NamedTuple):
+    """Where the headers lie that a command has read of what is installed.
+
+    `parts`: what a source may have called them, by folder. `read`: their paths. `listed`: folders
+    in which a new name may be one that is found before a header of the command.
+    """
+
+    parts: dict[str, set[str]]
+    read: frozenset[str]
+    listed: frozenset[str]
 
 
 class Search:
@@ -41,34 +65,38 @@ class Search:
     and by which names it knows them, is not looked at: a new file counts in every place of the
     project where one of the headers could be.
 
-    `names`: what the command has read, its source first. `command`: its words. `path`: variables
-    such as CPATH. `standard`: where the compiler looks after all that, if it has told. `listed`:
-    what was found out about folders of what is installed, for the next command.
+    `own`: what the command has read of the project, its source first. `far`: what it has read that
+    is installed. `command`: its words. `path`: variables such as CPATH. `standard`: where the
+    compiler looks after all that, if it has told. `known`: what was found out about `far`, for the
+    next command.
     """
 
     def __init__(
         self,
-        names: Sequence[str],
+        own: Sequence[str],
+        far: tuple[str, ...],
         command: Sequence[str],
         is_installed: Callable[[str], bool],
         *,
         path: Iterable[str] = (),
         standard: Sequence[str] = (),
-        listed: dict[tuple[str, ...], set[str]] | None = None,
+        known: dict[tuple[object, ...], Far] | None = None,
     ) -> None:
-        self._names = names
+        self._headers = own[1:]
         self._command = command
         self._is_installed = is_installed
-        self._read = {os.path.normpath(name) if _is_winding(name) else name for name in names}
+        self._read = _by_one_name(own)
         named = [*_search_path(command), *path]
-        quoting = [os.path.dirname(name) for name in names[:1]]
-        quoting += [os.path.dirname(name) for name in names if not is_installed(name)]
-        places = dict.fromkeys(["", *quoting, *named])
+        places = dict.fromkeys(["", *map(os.path.dirname, own), *named])
         self._own = [place for place in places if not self._is_foreign(place)]
         self._foreign = [place for place in dict.fromkeys(named) if self._is_foreign(place)]
         self._standard = [*(standard or _STANDARD)]
         self._places = (*self._foreign, *self._standard)
-        self._listed = {} if listed is None else listed
+        known = {} if known is None else known
+        folders = frozenset(map(os.path.dirname, own[1:]))
+        # The same places are gone through in another way where they are standard.
+        key = far, folders, len(self._foreign), self._places
+        self._far = known.get(key) or known.setdefault(key, self._look_at(far, folders))
 
     def shadows(self, called: Iterable[str] = ()) -> set[str]:
         """Paths, nothing that was read among them, where a new file may be found first. A folder
@@ -79,37 +107,40 @@ class Search:
         parts = set(called)
         pairs = itertools.pairwise(self._command)
         parts |= {name for option, name in pairs if option in ("-include", "-imacros")}
-        for name in self._names[1:]:
-            parts |= self._parts(name)
-        by_folder: dict[str, list[str]] = {}
-        for part in parts:
-            folder, name = os.path.split(part)
-            by_folder.setdefault(folder, []).append(name)
-        found = set()
+        parts.update(*map(_parts, self._headers))
+        near = _by_folder(parts)
+        found: set[str] = set()
         for place in self._own:
-            for folder, bases in by_folder.items():
+            for folder in {**self._far.parts, **near}:
                 missing = _missing(place, folder)
                 if missing:
                     found.add(missing)
-                else:
-                    start = os.path.join(place, folder, "") if place or folder else ""
-                    found.update(start + name for name in bases)
+                    continue
+                start = os.path.join(place, folder, "") if place or folder else ""
+                for bases in (self._far.parts.get(folder, ()), near.get(folder, ())):
+                    found.update([start + name for name in bases])
         return {path for path in found if not self._was_read(path)}
 
     def _was_read(self, path: str) -> bool:
-        if path in self._read:
-            return True
-        return _is_winding(path) and os.path.normpath(path) in self._read
+        if _is_winding(path):
+            path = os.path.normpath(path)
+        return path in self._read or path in self._far.read
 
     def listings(self) -> set[str]:
         """Folders of what is installed in which a new name may be one that is found first."""
-        found: set[str] = set()
-        for folder in {os.path.dirname(name) for name in self._names[1:]}:
-            key = (folder, str(len(self._foreign)), *self._places)
-            if key not in self._listed:
-                self._listed[key] = self._before(folder)
-            found |= self._listed[key]
-        return found
+        return set(self._far.listed)
+
+    def _look_at(self, far: tuple[str, ...], folders: frozenset[str]) -> Far:
+        named = (
+            os.path.join(part, os.path.basename(name))
+            for name in far
+            for part in _parts_of(os.path.dirname(name), self._places)
+        )
+        return Far(
+            parts=_by_folder(named),
+            read=frozenset(_by_one_name(far)),
+            listed=frozenset().union(*map(self._before, folders.union(map(os.path.dirname, far)))),
+        )
 
     def _before(self, folder: str) -> set[str]:
         """Folders in which a header would be found before the one of that name in `folder`."""
@@ -136,14 +167,22 @@ class Search:
     def _is_foreign(self, place: str) -> bool:
         return self._is_installed(os.path.join(place, ""))
 
-    def _parts(self, name: str) -> set[str]:
-        """By what a source may have called a header."""
-        if self._is_installed(name):
-            folder, base = os.path.split(name)
-            parts = _parts_of(folder, self._places)
-            return {os.path.join(part, base) for part in parts}
-        words = os.path.normpath(name).split(os.sep)
-        return {os.path.join(*words[at:]) for at in range(len(words)) if words[at]}
+
+def _by_one_name(names: Iterable[str]) -> set[str]:
+    return {os.path.normpath(name) if _is_winding(name) else name for name in names}
+
+
+def _by_folder(names: Iterable[str]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for folder, base in map(os.path.split, names):
+        found.setdefault(folder, set()).add(base)
+    return found
+
+
+def _parts(name: str) -> set[str]:
+    """By what a source may have called a header of the project."""
+    words = os.path.normpath(name).split(os.sep)
+    return {os.path.join(*words[at:]) for at in range(len(words)) if words[at]}
 
 
 _INCLUDED = re.compile(

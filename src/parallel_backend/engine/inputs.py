@@ -67,8 +67,9 @@ def has_changed(before: Input) -> bool:
     """Whether the file may hold something else than what the command has read."""
     if before.stamp is None:
         return True
-    now = look_at(before.path, content=bool(before.content))
-    return now.stamp != before.stamp and not (now.content and now.content == before.content)
+    if look_at(before.path, content=False).stamp == before.stamp:
+        return False
+    return not before.content or look_at(before.path).content != before.content
 
 
 def now_at(folder: str) -> int:

@@ -14,8 +14,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from parallel_backend.engine.compilers import Compiler
-from parallel_backend.engine.headers import Search, Text, absent_of, read_rule, read_text
+from parallel_backend.engine.headers import (
+    Search,
+    Text,
+    absent_of,
+    read_rule,
+    read_text,
+    told_apart,
+)
 from parallel_backend.engine.inputs import Input, has_changed, installed, look_at, now_at
+from parallel_backend.engine.installation import Part
 from parallel_backend.engine.objects import object_key
 from parallel_backend.engine.output import current_job
 from parallel_backend.engine.places import from_record, to_record
@@ -30,6 +38,10 @@ _TEMPORARY = "{temporary}/"
 
 _INCLUDE_PATHS = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH")
 
+_SPELLED_OUT = (
+    "--dependencies", "--user-dependencies", "--write-dependencies", "--write-user-dependencies",
+)  # fmt: skip
+
 # Options that make a compiler read what it does not tell, or write what nobody asks for.
 _UNTOLD = (
     "@", "-fprofile", "-fcs-profile", "-fauto-profile", "-fbranch-probabilities", "-fplugin",
@@ -40,7 +52,11 @@ _UNTOLD = (
     "-fcallgraph-info", "-Map", "--out-", "-aux-info",
     "-fopt-info", "-fsave-optimization-record", "-Wp,-I", "-Wp,-i", "--include-", "-iprefix",
     "-iwithprefix", "-Xpreprocessor", "-Xassembler", "-Xlinker", "--retain-symbols-file",
+    *_SPELLED_OUT,
 )  # fmt: skip
+
+# Options that the compiler could not be asked beside, and files that may have such.
+_TELLS = ("-M", "-Wp,", "-X", "@", "--config", "-wrapper", *_SPELLED_OUT)
 
 
 @contextlib.contextmanager
@@ -59,6 +75,8 @@ class Expected:
     """A command that is to write `target`. It is told apart by ``-o`` before that path."""
 
     mode = 0o666
+    #: Words beside which it is not asked what it reads, if something else decides its result, too.
+    unasked: tuple[str, ...] = ("",)
 
     def __init__(self, engine: Engine, target: str, *, temporary: str = "") -> None:
         self.engine = engine
@@ -70,7 +88,10 @@ class Expected:
         #: What it has read, and paths where it has found nothing; of what is installed nothing.
         self.inputs: list[Input] = []
         self.absent: list[str] = []
+        #: Nothing else decides what it makes.
+        self.whole = True
         self._key = ""
+        self._asked = False
         self._is_installed = installed()
         self._rule = f"{target}.d"
         self._began = 0
@@ -86,42 +107,57 @@ class Expected:
         command = [*words[:position], "", *words[position + 1 :]]
         environ = os.environ if environ is None else environ
         untold = _is_untold(command, environ)
-        compiler = Compiler("") if untold else self.compiler_of(command, environ)
+        asked = not untold or not any(word.startswith(self.unasked) for word in command)
+        compiler = self.compiler_of(command, environ) if asked else Compiler("")
         if not compiler.identity:
             return words
         self._command, self._compiler, self._environ = command, compiler, environ
-        scope = f"{compiler.identity} {_folder(environ)}"
-        self._key = object_key(self.named(command), scope=scope)
-        record = self.engine.store.take(self._key, self.target, holds=self._holds, mode=self.mode)
-        if record is not None:
-            self.reused = True
-            told = [self._from_record(values) for values in record["inputs"]]
-            self.inputs = [known for known in told if not self._is_installed(known.path)]
-            self.absent = [self._found(path) for path in record["absent"]]
-            return None
+        if not untold:
+            scope = f"{compiler.identity} {_folder(environ)}"
+            self._key = object_key(self.named(command), scope=scope)
+            if self._take():
+                return None
+        self._asked = True
         self._began = now_at(os.path.dirname(self.target) or ".")
         self.look_before()
         return [*words, *self.options(self._rule)]
 
+    def _take(self) -> bool:
+        """Have what the command has made before, if it would make the same again."""
+        record = self.engine.store.take(self._key, self.target, holds=self._holds, mode=self.mode)
+        if record is not None:
+            self.reused = True
+            self.inputs = [self._from_record(values) for values in record["inputs"]]
+            self.absent = [self._found(path) for path in record["absent"]]
+        return self.reused
+
     def finish(self) -> None:
         """The command has succeeded: keep what it made, if all that it has read is known."""
-        if not self._key:
+        if not self._asked:
             return
-        key, self._key = self._key, ""
+        self._asked = False
         try:
-            with open(self._rule, encoding="utf-8", errors="surrogateescape") as stream:
+            with open(self._rule, "rb") as stream:
                 names = read_rule(stream.read())
             os.unlink(self._rule)
         except OSError:
             return
-        inputs = self.read(names)
-        self.inputs = [known for known in inputs if not self._is_installed(known.path)]
-        if inputs and all(map(self._is_certain, inputs)):
+        part = self.read(names)
+        certain = part.whole and part.newest < self._began
+        if (
+            self._key
+            and names
+            and self.whole
+            and certain
+            and all(map(self._is_certain, self.inputs))
+        ):
             record = {
-                "inputs": [[self._recorded(known.path), *known[1:]] for known in inputs],
+                "inputs": [[self._recorded(known.path), *known[1:]] for known in self.inputs],
                 "absent": [self._recorded(path) for path in self.absent],
             }
-            self.engine.store.keep(key, self.target, record, build=self.engine.private.name)
+            self.engine.store.keep(
+                self._key, self.target, record, part.line, build=self.engine.private.name
+            )
 
     def clean_up(self) -> None:
         """Nothing is left of it but what it was to make."""
@@ -145,17 +181,18 @@ class Expected:
     def look_before(self) -> None:
         """Look at what it will read."""
 
-    def read(self, names: list[str]) -> list[Input]:
-        """What it says that it has read, and what else decides its result; [] if that cannot be
-        told."""
+    def read(self, names: list[str]) -> Part:
+        """What it says that it has read, and what else decides its result: note what is the
+        project's; what is installed."""
         raise NotImplementedError
 
     # --- records
 
-    def _holds(self, record: dict[str, Any]) -> bool:
-        return not (
-            any(self._has_changed(self._from_record(values)) for values in record["inputs"])
-            or any(os.path.lexists(self._found(path)) for path in record["absent"])
+    def _holds(self, record: dict[str, Any], line: bytes) -> bool:
+        return (
+            self.engine.installation.holds(line)
+            and not any(has_changed(self._from_record(values)) for values in record["inputs"])
+            and not any(os.path.lexists(self._found(path)) for path in record["absent"])
         )
 
     def _recorded(self, path: str) -> str:
@@ -171,30 +208,6 @@ class Expected:
     def _from_record(self, values: list[Any]) -> Input:
         return Input(self._found(values[0]), *values[1:])
 
-    def _has_changed(self, known: Input) -> bool:
-        if not self._is_installed(known.path):
-            return has_changed(known)
-        # What is installed does not change while a project builds, and each source reads it.
-        now = self._once(known.path)
-        if now.stamp == known.stamp:
-            return False
-        if not now.content and known.content:
-            now = self.engine.looks[known.path] = look_at(known.path)
-        return not now.content or now.content != known.content
-
-    def _once(self, path: str) -> Input:
-        """What is at a path of what is installed, looked at once in a build."""
-        now = self.engine.looks.get(path)
-        if now is None:
-            now = self.engine.looks[path] = look_at(path, content=False)
-        return now
-
-    def _installed(self, name: str) -> Input:
-        known = self.engine.looks.get(name)
-        if known is None or not known.content:
-            known = self.engine.looks[name] = look_at(name)
-        return known
-
     def _is_certain(self, known: Input) -> bool:
         """Whether it was written before the command began, and not in the same moment."""
         return known.stamp is not None and (not known.stamp or known.stamp[0] < self._began)
@@ -202,6 +215,8 @@ class Expected:
 
 class Compilation(Expected):
     """A command that compiles one source."""
+
+    unasked = _TELLS
 
     def __init__(self, engine: Engine, target: str, source: str) -> None:
         super().__init__(engine, target)
@@ -219,35 +234,32 @@ class Compilation(Expected):
     def look_before(self) -> None:
         self._before = look_at(self._source)
 
-    def read(self, names: list[str]) -> list[Input]:
-        seen = [self._seen(name) for name in (*names, *_specs_of(self._command))]
-        if any(known.stamp == [] for known in seen):
-            return []  # it was not read under that name, whatever was understood
-        texts = [self._text_of(known) for known in seen if not self._is_installed(known.path)]
-        texts.append(read_text(os.fsencode(" ".join(self._command))))
+    def read(self, names: list[str]) -> Part:
+        own, far = told_apart(names, self._is_installed)
+        own += _specs_of(self._command)
+        seen = list(map(self._seen, own))
+        texts = [*map(self._text_of, seen), read_text(os.fsencode(" ".join(self._command)))]
         search = Search(
-            names,
+            own,
+            far,
             self._command,
             self._is_installed,
             path=_folders_of(self._environ, *_INCLUDE_PATHS),
             standard=self._compiler.folders,
-            listed=self.engine.listed,
+            known=self.engine.searched,
         )
         asked, listed = search.asked_for({name for text in texts for name in text.asked})
         listed |= search.listings()
         rivals = search.shadows({name for text in texts for name in text.called})
-        rivals |= {f"{name}.gch" for name in names if not self._is_installed(name)}
+        rivals |= {f"{name}.gch" for name in own}
         self.absent, present = absent_of(sorted(asked | rivals), self._began)
         # A rival that was there and was not read comes later than what was, if it came before that.
         present = [i for i in present if i.path in asked or i.stamp is None]
-        if any(map(_tells_more, texts)) or any(map(self._is_precompiled, names)):
-            self.inputs = [*seen, *present]
-            return []
-        return [*seen, *present, *map(self._installed, sorted(listed))]
-
-    def _is_precompiled(self, name: str) -> bool:
-        path = f"{name}.gch"
-        return bool(self._once(path).stamp) if self._is_installed(name) else os.path.exists(path)
+        self.inputs = [*seen, *present]
+        part = self.engine.installation.part(far, tuple(sorted(listed)))
+        more = part.precompiled or any(os.path.exists(f"{name}.gch") for name in own)
+        self.whole = not more and not any(map(_tells_more, texts))
+        return part
 
     def _text_of(self, known: Input) -> Text:
         """What is in a file, read once for each content."""
@@ -263,14 +275,14 @@ class Compilation(Expected):
         return text
 
     def _seen(self, name: str) -> Input:
-        if name == self._source:
-            # It is known how it was before: that may have been a moment ago.
-            now = look_at(name)
-            same = now.stamp == self._before.stamp and now.content == self._before.content
-            return now if same and now.stamp else now._replace(stamp=None)
-        return (
-            self._installed(name) if self._is_installed(name) else look_at(name, since=self._began)
-        )
+        if name != self._source:
+            now = look_at(name, since=self._began)
+            # It is gone, or was not read under that name, whatever was understood.
+            return now if now.stamp else now._replace(stamp=None)
+        # It is known how it was before: that may have been a moment ago.
+        now = look_at(name)
+        same = now.stamp == self._before.stamp and now.content == self._before.content
+        return now if same and now.stamp else now._replace(stamp=None)
 
     def _is_certain(self, known: Input) -> bool:
         return super()._is_certain(known) or (known.path == self._source and bool(known.stamp))
@@ -317,17 +329,15 @@ class Link(Expected):
     def options(self, rule: str) -> list[str]:
         return [f"-Wl,--dependency-file={rule}"]
 
-    def read(self, names: list[str]) -> list[Input]:
+    def read(self, names: list[str]) -> Part:
         others = [name for name in names if name not in self._objects]
-        if not all(map(os.path.exists, others)):  # as link-time optimization makes them up
-            return []
+        # Link-time optimization makes names up.
+        self.whole = all(map(os.path.exists, others))
         candidates = sorted(_libraries_of(self._command, others, self._environ) - set(others))
         self.absent, present = absent_of(candidates, self._began)
-        read = (
-            self._installed(name) if self._is_installed(name) else look_at(name, since=self._began)
-            for name in others
-        )
-        return [*read, *present]
+        own = [name for name in dict.fromkeys(others) if not self._is_installed(name)]
+        self.inputs = [*(look_at(name, since=self._began) for name in own), *present]
+        return self.engine.installation.part(tuple(filter(self._is_installed, others)))
 
 
 def _libraries_of(

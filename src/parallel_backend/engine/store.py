@@ -1,8 +1,9 @@
 """The object store: what commands have made, each with a record of what it was made from.
 
 It lies in the project's ``build/`` folder, and is safe to delete at any time. A file holds the
-record, a line of JSON, and then the object, byte for byte. It is written under another name and
-renamed, so two builds can share the store, and one that is killed leaves nothing that is half.
+record, a line of JSON, one more of what is installed, and then the object, byte for byte. It is
+written under another name and renamed, so two builds can share the store, and one that is killed
+leaves nothing that is half.
 """
 
 from __future__ import annotations
@@ -121,17 +122,20 @@ class Store:
         self._only = only
 
     def take(
-        self, key: str, target: str, *, holds: Callable[[dict[str, Any]], bool], mode: int
+        self, key: str, target: str, *, holds: Callable[[dict[str, Any], bytes], bool], mode: int
     ) -> dict[str, Any] | None:
         """Write the object of `key` to `target`, if there is one and its record holds; the record.
 
-        `mode`: the permissions, before the umask.
+        `holds`: is given the record, and its line of what is installed. `mode`: the permissions,
+        before the umask.
         """
         path = self._folder / key
         try:
             with path.open("rb") as stream:
                 record: dict[str, Any] = json.loads(stream.readline())
-                if self._only not in (None, record["build"]) or not holds(record):
+                if self._only not in (None, record["build"]) or not holds(
+                    record, stream.readline()
+                ):
                     return None
                 data = stream.read()
             if digest(data) != record["content"]:  # a disk that was full, a machine that went down
@@ -144,8 +148,11 @@ class Store:
             return None
         return record
 
-    def keep(self, key: str, path: str, record: dict[str, Any], *, build: str) -> None:
-        """Keep what a command has made at `path`. A full disk is no reason for a build to fail."""
+    def keep(self, key: str, path: str, record: dict[str, Any], line: bytes, *, build: str) -> None:
+        """Keep what a command has made at `path`. A full disk is no reason for a build to fail.
+
+        `line`: of what is installed, with its end.
+        """
         temporary = self._folder / f"tmp-{os.getpid()}-{threading.get_ident()}-{next(_number)}"
         with contextlib.suppress(OSError):
             if os.path.getsize(path) > self._limit:
@@ -154,7 +161,7 @@ class Store:
                 data = stream.read()
             head = json.dumps({**record, "content": digest(data), "build": build}) + "\n"
             try:
-                _write(temporary, head.encode("ascii"), data)
+                _write(temporary, head.encode("ascii"), line, data)
                 temporary.replace(self._folder / key)
             except OSError:
                 temporary.unlink(missing_ok=True)

@@ -101,7 +101,7 @@ def _serve(
     slots = WorkerSlots(connection)
     # A worker that has left something behind ends, so this stays what every extension begins from.
     begin = snapshot(command) if isolated else {}
-    told = dict(engine.looks)
+    told = dict(engine.installation.looks)
     with contextlib.suppress(EOFError, OSError):  # the hook's process has died
         while (message := slots.receive())[0] != "end":
             _, index, alone = message
@@ -116,7 +116,7 @@ def _serve(
             if (place := f"extension {extension.name!r}") in begin:
                 begin[place] = {name: mark(value) for name, value in vars(extension).items()}
             if isolated:
-                looks = engine.looks.items()
+                looks = engine.installation.looks.items()
                 built.looks = {path: look for path, look in looks if told.get(path) is not look}
                 told.update(built.looks)
             connection.send(("built", built))
