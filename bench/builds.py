@@ -190,19 +190,21 @@ def _run_hook(
         config = work / "extra.cfg"
         config.write_text(peer.extra_config, encoding="utf-8")
         environment["DIST_EXTRA_CONFIG"] = str(config)
-    answer = work / "answer.json"
+    answer, peak = work / "answer.json", work / "peak"
     request = {
         "backend": peer.legacy if source.legacy else peer.backend,
         "backend_path": [str(tree / folder) for folder in source.backend_path],
         "hook": hook,
         "arguments": [str(made), dict(peer.config_settings) or None],
         "answer": str(answer),
+        "peak": str(peak),
     }
     command = [str(python), str(_HOOK), json.dumps(request)]
     if peer.before:
         environment["PYTHON"] = str(python)
         command = ["sh", "-euc", f'{peer.before}\nexec "$@"', "sh", *command]
     cost = measured(command, folder=tree, environment=environment, log=work / "output.txt")
+    cost = cost._replace(memory=int(peak.read_text("utf-8")))
     return made / json.loads(answer.read_text("utf-8")), cost
 
 

@@ -33,6 +33,23 @@ def main() -> None:
     hook = getattr(backend(request["backend"]), request["hook"])
     answer = hook(*request["arguments"])
     Path(request["answer"]).write_text(json.dumps(answer), encoding="utf-8")
+    if "peak" in request:
+        Path(request["peak"]).write_text(str(peak()), encoding="utf-8")
+
+
+def peak() -> int:
+    """KiB that the largest of this process and those below it had.
+
+    Not ``ru_maxrss`` of this process: that is never less than what its parent had when it began.
+    """
+    import re
+    import resource
+
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    found = re.search(r"VmHWM:\s+(\d+)", status)
+    return max(
+        int(found[1]) if found else 0, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    )
 
 
 if __name__ == "__main__":

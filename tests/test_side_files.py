@@ -37,3 +37,16 @@ def test_an_object_that_tells_its_own_path_is_as_in_a_serial_build(
     written = {path.name for path in folder.glob(f"build/temp*/*{OPTIONS[options]}")}
     stems = {name.partition(".")[0].partition("-")[0] for name in written}
     assert stems == {"common", "north", "east", "south", "west"}
+
+
+@pytest.mark.parametrize("options", ["-frecord-gcc-switches", "-g -grecord-gcc-switches"])
+def test_an_object_that_tells_its_command_is_as_in_a_serial_build(
+    options: str, tmp_path: Path
+) -> None:
+    if not understood(options, tmp_path):
+        pytest.skip(f"the compiler here does not know {options}")
+    folder = copy_package("shared_source", tmp_path)
+    env = {"CFLAGS": f"-O0 {options}"}
+    expected = serial_wheel(folder, env=env)
+    wheel = build_wheel(folder, jobs=4, env=env)
+    assert wheel_bytes_equal(wheel, expected)

@@ -44,7 +44,7 @@ KINDS = {
     "editable-wheel": ("editable", "wheel_directory"),
 }
 
-_CLOSING = re.compile(r"^parallel-backend: .*: (\d+) compiled, (\d+) reused$", re.MULTILINE)
+_CLOSING = re.compile(r"^parallel-backend: .*: (\d+) compiled, (\d+) reused\b", re.MULTILINE)
 
 
 class _CancelledError(ParallelBackendError):

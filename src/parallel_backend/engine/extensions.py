@@ -301,7 +301,8 @@ class _Build:
 
     def retract(self, index: int) -> None:
         """Make it as if this extension had not been built."""
-        self.built.pop(index, None)
+        if (built := self.built.pop(index, None)) is not None:
+            self.engine.tally.retract(compiled=built.compiled, reused=built.reused)
         self.failed.pop(index, None)
         extension = self.extensions[index]
         happened("retracted", extension.name)

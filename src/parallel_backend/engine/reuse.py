@@ -55,8 +55,12 @@ _UNTOLD = (
     *_SPELLED_OUT,
 )  # fmt: skip
 
-# Options that the compiler could not be asked beside, and files that may have such.
-_TELLS = ("-M", "-Wp,", "-X", "@", "--config", "-wrapper", *_SPELLED_OUT)
+# Options beside which the compiler is not asked: it tells already, or puts the question into what
+# it makes, or would name what is no file. And what may hide such options.
+_TELLS = (
+    "-M", "-Wp,", "-X", "@", "--config", "-wrapper", "-fmodule",
+    "-frecord-gcc-switches", "-frecord-command-line", "-grecord-command-line", *_SPELLED_OUT,
+)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -91,9 +95,9 @@ class Expected:
         #: Nothing else decides what it makes.
         self.whole = True
         self._key = ""
-        self._asked = False
+        #: Where it writes what it has read, if it was asked.
+        self._rule = ""
         self._is_installed = installed()
-        self._rule = f"{target}.d"
         self._began = 0
 
     def begin(self, words: list[str], environ: Mapping[str, str] | None) -> list[str] | None:
@@ -112,12 +116,13 @@ class Expected:
         if not compiler.identity:
             return words
         self._command, self._compiler, self._environ = command, compiler, environ
+        self._key = ""
         if not untold:
             scope = f"{compiler.identity} {_folder(environ)}"
             self._key = object_key(self.named(command), scope=scope)
             if self._take():
                 return None
-        self._asked = True
+        self._rule = f"{self.target}.d"
         self._began = now_at(os.path.dirname(self.target) or ".")
         self.look_before()
         return [*words, *self.options(self._rule)]
@@ -133,24 +138,16 @@ class Expected:
 
     def finish(self) -> None:
         """The command has succeeded: keep what it made, if all that it has read is known."""
-        if not self._asked:
-            return
-        self._asked = False
         try:
             with open(self._rule, "rb") as stream:
                 names = read_rule(stream.read())
-            os.unlink(self._rule)
-        except OSError:
+        except OSError:  # it was not asked, or does not tell
             return
+        self.clean_up()
         part = self.read(names)
         certain = part.whole and part.newest < self._began
-        if (
-            self._key
-            and names
-            and self.whole
-            and certain
-            and all(map(self._is_certain, self.inputs))
-        ):
+        certain = certain and all(map(self._is_certain, self.inputs))
+        if self._key and names and self.whole and certain:
             record = {
                 "inputs": [[self._recorded(known.path), *known[1:]] for known in self.inputs],
                 "absent": [self._recorded(path) for path in self.absent],
@@ -161,8 +158,9 @@ class Expected:
 
     def clean_up(self) -> None:
         """Nothing is left of it but what it was to make."""
+        rule, self._rule = self._rule, ""
         with contextlib.suppress(OSError):
-            os.unlink(self._rule)
+            os.unlink(rule)
 
     # --- what differs
 
@@ -313,7 +311,7 @@ class Link(Expected):
     def compiler_of(self, command: Sequence[str], environ: Mapping[str, str]) -> Compiler:
         for name in self._objects:
             self._objects[name] = look_at(name).content
-        if not all(self._objects.values()) or "," in self._rule:
+        if not all(self._objects.values()) or "," in self.target:
             return Compiler("")
         return self.engine.compilers.of_link(command, environ)
 

@@ -133,9 +133,8 @@ class Store:
         try:
             with path.open("rb") as stream:
                 record: dict[str, Any] = json.loads(stream.readline())
-                if self._only not in (None, record["build"]) or not holds(
-                    record, stream.readline()
-                ):
+                line = stream.readline()
+                if self._only not in (None, record["build"]) or not holds(record, line):
                     return None
                 data = stream.read()
             if digest(data) != record["content"]:  # a disk that was full, a machine that went down

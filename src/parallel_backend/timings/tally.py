@@ -15,6 +15,8 @@ class Tally:
     def __init__(self) -> None:
         self.compiled = 0
         self.reused = 0
+        #: Compiled for an extension that was built again.
+        self.in_vain = 0
         self.extensions = 0
         self.elapsed = 0.0
         #: Job slots that were in use, times the seconds that they were.
@@ -25,6 +27,12 @@ class Tally:
         """Count objects: those that were compiled, and those that were there already."""
         self.compiled += compiled
         self.reused += reused
+
+    def retract(self, *, compiled: int, reused: int) -> None:
+        """What was counted is built again."""
+        self.compiled -= compiled
+        self.reused -= reused
+        self.in_vain += compiled
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -44,11 +52,12 @@ class Tally:
         if not objects and not self.extensions:
             return None
         average = self.busy / self.elapsed if self.elapsed else 0.0
+        in_vain = f", {self.in_vain} compiled in vain" if self.in_vain else ""
         return (
             f"parallel-backend: {_count(objects, 'object')} and "
             f"{_count(self.extensions, 'extension')} in {self.elapsed:.1f} s "
             f"on {_count(slots, 'job')} ({average:.1f} busy): "
-            f"{self.compiled} compiled, {self.reused} reused"
+            f"{self.compiled} compiled, {self.reused} reused{in_vain}"
         )
 
 
