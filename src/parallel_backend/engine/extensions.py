@@ -332,18 +332,26 @@ class _Build:
 
     def build_again_what_was_overtaken(self) -> None:
         """Build again what may have read a file as a serial build would not have shown it."""
-        first = min(self.overtaken(), default=None)
+        changed: set[str] = set()
+        first = min(self.overtaken(changed), default=None)
+        for path in sorted(changed):
+            self.engine.report(
+                f"{path} changed while extensions were built: those that had read it are built "
+                f"again, with what it is now; if one of them is to have it as it was, say "
+                f'extensions = "serial"'
+            )
         if first is not None:
             again = [index for index in sorted(self.built) if index >= first]
             for index in again:
                 self.retract(index)
             self.build_here(again)
 
-    def overtaken(self) -> Iterator[int]:
+    def overtaken(self, changed: set[str]) -> Iterator[int]:
         """Extensions that have read a file which changed afterwards, or which was written while
         they were built and that others have read, too: each may have meant its own.
 
-        The first extension is right about a file that was as before the build.
+        The first extension is right about a file that was as before the build. `changed` gets
+        those that were and are not any more.
         """
         verdicts: dict[str, bool] = {}
         readers: dict[str, set[int]] = {}
@@ -358,6 +366,8 @@ class _Build:
                     continue
                 if verdicts.setdefault(repr(known), has_changed(known)):
                     _log.debug("parallel-backend: %s changed while it was in use", known.path)
+                    if known.stamp and known.stamp[0] < self.began:
+                        changed.add(known.path)
                     yield index
                 elif known.stamp and known.stamp[0] >= self.began:
                     readers.setdefault(os.path.abspath(known.path), set()).add(index)
