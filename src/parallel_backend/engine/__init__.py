@@ -14,7 +14,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from parallel_backend.engine.imports import watching
-from parallel_backend.engine.installation import Installation
 from parallel_backend.settings import Settings
 from parallel_backend.timings import Tally
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from parallel_backend.engine.compilers import Compilers
     from parallel_backend.engine.costs import Costs
     from parallel_backend.engine.headers import Far, Text
+    from parallel_backend.engine.installation import Installation
     from parallel_backend.engine.launchers import Launcher
     from parallel_backend.engine.objects import Objects
     from parallel_backend.engine.slots import PoolSlots
@@ -36,6 +36,7 @@ class Engine:
 
     objects: Objects
     store: Store
+    installation: Installation
     compilers: Compilers
     costs: Costs
     #: When it started, by the clock of the file system, in nanoseconds.
@@ -49,8 +50,6 @@ class Engine:
         self.tally = Tally()
         #: Reports of failures that were raised, and that a project may have caught.
         self.raised: list[str] = []
-        #: What is installed, as it was when somebody looked first.
-        self.installation = Installation()
         #: Where the headers lie that commands have read; see headers.Search.
         self.searched: dict[tuple[object, ...], Far] = {}
         #: What is in sources, by their content.
@@ -94,6 +93,7 @@ class Engine:
         from parallel_backend.engine.compilers import Compilers
         from parallel_backend.engine.costs import Costs
         from parallel_backend.engine.inputs import now_at
+        from parallel_backend.engine.installation import Installation
         from parallel_backend.engine.objects import Objects
         from parallel_backend.engine.output import capturing
         from parallel_backend.engine.slots import PoolSlots
@@ -110,6 +110,7 @@ class Engine:
         self.began = now_at(self.store.folder)
         stack.callback(self._trim)
         self.compilers = Compilers()
+        self.installation = Installation()
         self.objects = Objects(self.private)
         self.costs = Costs()
         self.launcher = self.open_launcher(stack)
