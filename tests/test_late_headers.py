@@ -21,9 +21,14 @@ from setuptools.command.build_ext import build_ext
 class BuildExt(build_ext):
     def build_extension(self, ext):
         super().build_extension(ext)
-        if ext.name == "first":
-            time.sleep(1)  # so that others have read the header
-            Path("number.h").write_text("#define NUMBER 2\\n")
+        if ext.name == "second":
+            Path("second.built").touch()
+            return
+        until = time.monotonic() + 60
+        while self.parallel and not Path("second.built").exists():
+            assert time.monotonic() < until, "the second is not built beside the first"
+            time.sleep(0.01)
+        Path("number.h").write_text("#define NUMBER 2\\n")
 
 Path("number.h").write_text("#define NUMBER 1\\n")
 names = ("first", "second")

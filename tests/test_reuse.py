@@ -57,7 +57,7 @@ def compiled(
         private=private,
     )
     folders = [f"-I{Path.cwd().parent}/installed/{name}" for name in ("first", "second")]
-    expected = Compilation(engine, "a.o", "a.c")
+    expected = Compilation(engine, "a.o", "a.c", rule="a.o.d")
     words = expected.begin(["gcc", "-O0", *folders, "-c", "a.c", "-o", "a.o"], None)
     if words is None:
         assert expected.reused

@@ -213,7 +213,7 @@ def _take(call: _Call, unit: _Unit) -> bool:
         return False
     with call.engine.objects.entry(object_key(command)) as entry:
         unit.path = entry.new_path(unit.plain, below=call.below)
-        expected = Compilation(call.engine, unit.path, unit.source)
+        expected = Compilation(call.engine, unit.path, unit.source, rule=f"{unit.path}.d")
         words = [word or unit.path for word in words]
         environ = {**os.environ, **variables} if variables else None
         with span("compile", unit.source, call=call.number, result="reused") as timed:
@@ -247,7 +247,7 @@ def _compile_by_one_command(call: _Call, unit: _Unit) -> None:
 
 def _compile_or_take(call: _Call, unit: _Unit, target: str) -> None:
     """Compile to `target`, or have what the command has made before, in this build or another."""
-    expected = Compilation(call.engine, target, unit.source)
+    expected = Compilation(call.engine, target, unit.source, rule=f"{unit.path}.d")
     try:
         with expecting(expected):
             call.compile(unit, target)
@@ -269,8 +269,8 @@ def _compile_with_side_files(call: _Call, unit: _Unit, entry: Entry) -> None:
     Nobody else writes there meanwhile; then the object goes to a path of its own.
     """
     with call.engine.objects.entry(object_key([], scope=os.path.abspath(unit.plain))):
-        _compile_or_take(call, unit, unit.plain)
         unit.path = entry.new_path(unit.plain, below=call.below)
+        _compile_or_take(call, unit, unit.plain)
         os.replace(unit.plain, unit.path)
 
 

@@ -332,27 +332,28 @@ class _Build:
 
     def build_again_what_was_overtaken(self) -> None:
         """Build again what may have read a file as a serial build would not have shown it."""
-        changed: set[str] = set()
-        first = min(self.overtaken(changed), default=None)
+        overtaken, changed = self.overtaken()
         for path in sorted(changed):
             self.engine.report(
                 f"{path} changed while extensions were built: those that had read it are built "
                 f"again, with what it is now; if one of them is to have it as it was, say "
                 f'extensions = "serial"'
             )
-        if first is not None:
-            again = [index for index in sorted(self.built) if index >= first]
+        if overtaken:
+            again = [index for index in sorted(self.built) if index >= min(overtaken)]
             for index in again:
                 self.retract(index)
             self.build_here(again)
 
-    def overtaken(self, changed: set[str]) -> Iterator[int]:
+    def overtaken(self) -> tuple[set[int], set[str]]:
         """Extensions that have read a file which changed afterwards, or which was written while
         they were built and that others have read, too: each may have meant its own.
 
-        The first extension is right about a file that was as before the build. `changed` gets
-        those that were and are not any more.
+        The first extension is right about a file that was as before the build. Also such files,
+        if they have changed.
         """
+        found: set[int] = set()
+        modified: set[str] = set()
         verdicts: dict[str, bool] = {}
         readers: dict[str, set[int]] = {}
         appeared = {path for b in self.built.values() for path in b.absent}
@@ -360,21 +361,22 @@ class _Build:
         for index, built in self.built.items():
             for path in appeared.intersection(built.absent) if index else ():
                 _log.debug("parallel-backend: %s came too late to be read", path)
-                yield index
+                found.add(index)
             for known in built.inputs:
                 if not index and known.stamp and known.stamp[0] < self.began:
                     continue
                 if verdicts.setdefault(repr(known), has_changed(known)):
                     _log.debug("parallel-backend: %s changed while it was in use", known.path)
                     if known.stamp and known.stamp[0] < self.began:
-                        changed.add(known.path)
-                    yield index
+                        modified.add(known.path)
+                    found.add(index)
                 elif known.stamp and known.stamp[0] >= self.began:
                     readers.setdefault(os.path.abspath(known.path), set()).add(index)
         for path, indexes in readers.items():
             if len(indexes) > 1:
                 _log.debug("parallel-backend: several extensions share %s, made meanwhile", path)
-                yield from indexes
+                found |= indexes
+        return found, modified
 
     # --- in the hook's own process
 

@@ -82,9 +82,11 @@ class Expected:
     #: Words beside which it is not asked what it reads, if something else decides its result, too.
     unasked: tuple[str, ...] = ("",)
 
-    def __init__(self, engine: Engine, target: str, *, temporary: str = "") -> None:
+    def __init__(self, engine: Engine, target: str, *, rule: str, temporary: str = "") -> None:
+        """`rule`: a path of this command alone, for what it tells that it has read."""
         self.engine = engine
         self.target = target
+        self._rule = rule
         #: A folder of this build that others call otherwise.
         self._temporary = os.path.join(temporary, "") if temporary else ""
         #: It was not run, since its result was there.
@@ -95,8 +97,7 @@ class Expected:
         #: Nothing else decides what it makes.
         self.whole = True
         self._key = ""
-        #: Where it writes what it has read, if it was asked.
-        self._rule = ""
+        self._asked = False
         self._is_installed = installed()
         self._began = 0
 
@@ -122,7 +123,7 @@ class Expected:
             self._key = object_key(self.named(command), scope=scope)
             if self._take():
                 return None
-        self._rule = f"{self.target}.d"
+        self._asked = True
         self._began = now_at(os.path.dirname(self.target) or ".")
         self.look_before()
         return [*words, *self.options(self._rule)]
@@ -138,10 +139,12 @@ class Expected:
 
     def finish(self) -> None:
         """The command has succeeded: keep what it made, if all that it has read is known."""
+        if not self._asked:
+            return
         try:
             with open(self._rule, "rb") as stream:
                 names = read_rule(stream.read())
-        except OSError:  # it was not asked, or does not tell
+        except OSError:
             return
         self.clean_up()
         part = self.read(names)
@@ -158,9 +161,10 @@ class Expected:
 
     def clean_up(self) -> None:
         """Nothing is left of it but what it was to make."""
-        rule, self._rule = self._rule, ""
-        with contextlib.suppress(OSError):
-            os.unlink(rule)
+        asked, self._asked = self._asked, False
+        if asked:
+            with contextlib.suppress(OSError):
+                os.unlink(self._rule)
 
     # --- what differs
 
@@ -216,8 +220,8 @@ class Compilation(Expected):
 
     unasked = _TELLS
 
-    def __init__(self, engine: Engine, target: str, source: str) -> None:
-        super().__init__(engine, target)
+    def __init__(self, engine: Engine, target: str, source: str, *, rule: str) -> None:
+        super().__init__(engine, target, rule=rule)
         self._source = source
 
     def compiler_of(self, command: Sequence[str], environ: Mapping[str, str]) -> Compiler:
@@ -305,7 +309,7 @@ class Link(Expected):
     def __init__(
         self, engine: Engine, target: str, *, objects: Sequence[str], temporary: str
     ) -> None:
-        super().__init__(engine, target, temporary=temporary)
+        super().__init__(engine, target, rule=f"{target}.d", temporary=temporary)
         self._objects = dict.fromkeys(objects, "")
 
     def compiler_of(self, command: Sequence[str], environ: Mapping[str, str]) -> Compiler:
