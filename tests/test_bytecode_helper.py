@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -69,16 +70,40 @@ def test_all_is_compiled_and_then_up_to_date(large: Path, forks: list[Any]) -> N
     assert len(forks) == 2
 
 
-def test_a_fork_that_finds_too_much_is_as_none(
-    large: Path, forks: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def slow(self: Helper) -> Iterator[int]:  # the fork comes first
+@pytest.fixture
+def _the_fork_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(self: Helper) -> Iterator[int]:
         while os.waitid(os.P_PID, self._process, os.WEXITED | os.WNOWAIT) is None:
             raise AssertionError
         return numbers(self)
 
     numbers = Helper.numbers
     monkeypatch.setattr(Helper, "numbers", slow)
+
+
+@pytest.mark.usefixtures("_the_fork_comes_first")
+def test_a_folder_that_a_fork_cannot_list_is_told(
+    large: Path, forks: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: str) -> Any:
+        if os.path.basename(folder) == "p5":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(folder)
+
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", refuse)
+    report = compile_tree(large, TIMES)
+    assert forks[0] is not None
+    assert [(each.path, each.message) for each in report.failures if "p5" in each.path] == [
+        (str(large / "p5"), "cannot be listed: Permission denied")
+    ]
+    assert report.files == 2 * FOLDERS - 2
+
+
+@pytest.mark.usefixtures("_the_fork_comes_first")
+def test_a_fork_that_finds_too_much_is_as_none(
+    large: Path, forks: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tree, "_MOST_TOLD", 1)
     assert counted(compile_tree(large, TIMES)) == (2 * FOLDERS, 2 * FOLDERS - 1, 0, ["p3"])
     assert forks == [None]

@@ -107,6 +107,28 @@ def test_levels_are_alike_only_where_that_is_sure(
     assert worker._are_alike(*levels, text) is expected
 
 
+def test_sets_that_several_functions_have_are_written_alike_whatever_was_compiled_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As from Python 3.12 on. Whether another object is interned for a string is what could differ.
+    monkeypatch.setattr(worker, "_KEEPS_STRINGS", True)
+    (tmp_path / "a.py").write_text(
+        "def f(x): return x in {'once_a', 'once b', 1}\n"
+        "def g(x): return x in {'once_a', 'once b', 1}\n"
+        "def h(x): return x in {'other_a', 2}\n"
+    )
+    path = os.fsencode(tmp_path / "a.py")
+    worker.Compiler(*TASK).compile(path, path, None)
+    first = (tmp_path / "a.py.pyc").read_bytes()
+    worker.Compiler(*TASK).compile(path, path, None)
+    assert (tmp_path / "a.py.pyc").read_bytes() == first
+    code = compile((tmp_path / "a.py").read_bytes(), "a.py", "exec")
+    kept = worker._interned_for(code)
+    assert sorted(set(kept)) == ["once_a", "other_a"]
+    assert all(each is sys.intern(each) for each in kept)
+    assert worker._interned_for(compile("x in {'alone', 1}", "", "eval")) == []
+
+
 def test_equal_levels_are_links_where_that_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("'doc'\n")
     path = os.fsencode(tmp_path / "a.py")

@@ -20,7 +20,7 @@ from parallel_backend.cli.environments import (
     Surrounding,
     lend_backend,
 )
-from parallel_backend.cli.limits import limits
+from parallel_backend.cli.limits import limits, with_limit
 from projects import TINY_C, make_project
 
 PATIENCE = 300
@@ -208,6 +208,23 @@ def test_a_number_of_jobs_is_given_only_where_tokens_do_not_reach(
         file.write_text(f"#!/bin/sh\necho {ninja}\n" if ninja else "this does not run\0")
         file.chmod(0o755)
     assert limits({**variables, "PATH": str(tmp_path)}, jobs=2) == told
+
+
+@pytest.mark.parametrize(
+    ("backend", "given", "told"),
+    [
+        ("mesonpy", None, {"compile-args": "-j2"}),
+        ("mesonpy", {"a": "b"}, {"a": "b", "compile-args": "-j2"}),
+        ("mesonpy", {"compile-args": "-k0"}, {"compile-args": "-k0"}),
+        ("flit_core.buildapi", None, None),
+    ],
+)
+def test_a_backend_that_reads_no_variable_is_told_in_a_config_setting(
+    backend: str, given: dict[str, str] | None, told: dict[str, str] | None
+) -> None:
+    number = {"CMAKE_BUILD_PARALLEL_LEVEL": "2", "MAX_JOBS": "2"}
+    assert with_limit(given, backend=backend, limits=number) == told
+    assert with_limit(given, backend=backend, limits={}) == given
 
 
 def test_uv_is_looked_for_on_path_where_it_is_not_importable(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from parallel_backend.engine import compilers
 from parallel_backend.engine.compilers import Compilers, program_of
 from parallel_backend.engine.places import from_record, to_record, without_places
 
@@ -156,3 +157,12 @@ def test_a_place_counts_in_no_text() -> None:
     assert "/tmp/env-1/" not in text
     assert "overlay" not in text
     assert "-I/tmp/env-11" in text
+
+
+def test_a_program_that_is_gone_is_known_by_its_path(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    assert compilers._stamp_of(str(program)) == str(program)
+    program.write_text("1")
+    first = compilers._stamp_of(str(program))
+    program.write_text("10")
+    assert compilers._stamp_of(str(program)) != first

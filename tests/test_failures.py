@@ -287,6 +287,37 @@ def test_a_failure_that_the_project_catches_still_shows_what_the_compiler_said(
     assert " -c broken_0.c " in done.output
 
 
+OWN_ERROR = """
+from setuptools.command.build_ext import build_ext
+class Own(build_ext):
+    def build_extensions(self):
+        original = self.compiler._compile
+        def _compile(obj, src, *rest):
+            if src.startswith("broken_1"):
+                print("there is no table")
+                raise LookupError("nothing is known of it")
+            original(obj, src, *rest)
+        self.compiler._compile = _compile
+        super().build_extensions()
+"""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_error_of_a_project_s_own_compile_is_raised_as_it_is(mode: str, tmp_path: Path) -> None:
+    folder = write_extensions(
+        tmp_path / "parts",
+        {"a": 1, "broken": 3},
+        code=OWN_ERROR,
+        arguments="{'cmdclass': {'build_ext': Own}}",
+    )
+    settings = {"jobs": "2", "extensions": mode}
+    done = run_hook(folder, "build_wheel", tmp_path, config_settings=settings)
+    assert done.returncode == 1, done.output
+    assert "LookupError: 'nothing is known of it'" not in done.stderr
+    assert "LookupError: nothing is known of it" in done.stderr
+    assert "broken_1.c\nthere is no table" in done.stderr
+
+
 # --- what distutils itself refuses
 
 

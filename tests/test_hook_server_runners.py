@@ -90,6 +90,8 @@ def test_a_command_that_is_no_script_is_run_as_it_is(
         with pytest.raises(subprocess.CalledProcessError) as caught:
             server.quiet_runner(command, str(project), {"A": "b"})
         assert caught.value.output == b"b\n"
+        server.runner([sys.executable, "-c", "print('done')"], str(project))
+        assert capfd.readouterr().out == "done\n"
 
 
 def test_each_interpreter_has_its_own_server(

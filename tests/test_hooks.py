@@ -43,6 +43,17 @@ def test_the_backend_has_no_other_public_names_than_the_hooks_and_legacy() -> No
     assert sorted(parallel_backend.__all__) == sorted([*HOOKS, "legacy"])
 
 
+def test_a_hook_is_there_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As in a command of ours, which does not wait for setuptools.
+    for name in parallel_backend.__all__:
+        monkeypatch.setattr(parallel_backend, name, getattr(parallel_backend, name))
+        monkeypatch.delattr(parallel_backend, name)
+    assert parallel_backend.build_wheel.__name__ == "build_wheel"
+    assert {*parallel_backend.__all__} <= {*vars(parallel_backend)}
+    with pytest.raises(AttributeError, match="has no attribute 'build_everything'"):
+        _ = parallel_backend.build_everything  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("hook", [hook for hook in HOOKS if hook not in WRITES])
 def test_a_requires_hook_returns_what_setuptools_finds(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import io
 import os
 import pickle
@@ -361,3 +362,14 @@ def test_signals_are_heard_again_where_no_process_can_be_made(
     with pytest.raises(BlockingIOError, match="too many"):
         run_hook(lambda _private: None)
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+def test_where_no_private_folder_can_be_made_the_error_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(**_: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    with pytest.raises(HookProcessError, match=r"No space left on device; make room there, or"):
+        run_hook(lambda _private: None)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import io
+import locale
 import logging
 import os
+import resource
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -163,6 +168,89 @@ def test_a_container_is_put_back_in_place(value: Any) -> None:
     value.clear()
     put_back()
     assert value == before
+
+
+def test_signal_masks_handlers_and_timers_are_put_back() -> None:
+    own = signal.getsignal(signal.SIGUSR1)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    put_back = process.signals()
+    try:
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+        signal.setitimer(signal.ITIMER_VIRTUAL, 1000)
+    finally:
+        put_back()
+    assert signal.getsignal(signal.SIGUSR1) is own
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+    assert signal.getitimer(signal.ITIMER_VIRTUAL)[0] == 0
+
+
+def test_soft_limits_are_put_back() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    put_back = process.limits()
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (0 if soft else min(hard, 1 << 20), hard))
+        assert resource.getrlimit(resource.RLIMIT_CORE) != (soft, hard) or hard == 0
+    finally:
+        put_back()
+    assert resource.getrlimit(resource.RLIMIT_CORE) == (soft, hard)
+
+
+def test_the_locale_is_put_back() -> None:
+    before = locale.setlocale(locale.LC_NUMERIC)
+    other = "C.UTF-8" if before == "C" else "C"
+    put_back = process.locales()
+    try:
+        locale.setlocale(locale.LC_NUMERIC, other)
+    finally:
+        put_back()
+    assert locale.setlocale(locale.LC_NUMERIC) == before
+
+
+def test_streams_are_put_back_with_their_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", text)
+    put_back = process.streams()
+    text.reconfigure(errors="replace", line_buffering=True)
+    replaced = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    replaced.write("not written out yet")
+    sys.stdout = replaced
+    put_back()
+    assert sys.stdout is text
+    assert (text.errors, text.line_buffering) == ("strict", False)
+    assert replaced.buffer.getvalue() == b"not written out yet"  # type: ignore[attr-defined]
+
+
+def test_what_is_set_in_the_interpreter_is_put_back() -> None:
+    before = sys.getrecursionlimit(), sys.getswitchinterval(), socket.getdefaulttimeout()
+    put_back, timeout = runtime.interpreter(), runtime._socket_timeout()
+    sys.setrecursionlimit(before[0] + 10)
+    sys.setswitchinterval(before[1] * 2)
+    sys.tracebacklimit = 3
+    socket.setdefaulttimeout(1000)
+    put_back()
+    timeout()
+    assert (sys.getrecursionlimit(), sys.getswitchinterval(), socket.getdefaulttimeout()) == before
+    assert not hasattr(sys, "tracebacklimit")
+
+
+def test_modules_that_a_hook_has_replaced_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = ModuleType("kept_module")
+    monkeypatch.setitem(sys.modules, "kept_module", before)
+    modules = dict(sys.modules)
+    monkeypatch.setitem(sys.modules, "kept_module", ModuleType("kept_module"))
+    monkeypatch.setitem(sys.modules, "new_module", ModuleType("new_module"))
+    imports._forget(modules)
+    assert sys.modules["kept_module"] is before
+    assert "new_module" not in sys.modules
+
+
+def test_a_package_that_is_not_the_one_set_aside_is_imported_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules = {"gone_package": ModuleType("gone_package")}
+    monkeypatch.setitem(imports._set_aside, "gone_package", imports._Package(modules))
+    assert imports._SetAside().find_spec("gone_package") is None
 
 
 def test_a_logger_of_a_class_that_a_hook_has_set_is_made_anew() -> None:

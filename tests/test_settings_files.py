@@ -144,6 +144,20 @@ def test_an_unknown_key_in_pyproject_names_the_nearest(read: Read, tmp_path: Pat
             ),
         ),
         (
+            "[tool.parallel-backend]\ntimings = 3",
+            (
+                "[tool.parallel-backend] timings in pyproject.toml: 3 is not allowed; "
+                "allowed is the path of a folder"
+            ),
+        ),
+        (
+            '[tool.parallel-backend]\ntimings = ""',
+            (
+                "[tool.parallel-backend] timings in pyproject.toml: '' is not allowed; "
+                "allowed is the path of a folder"
+            ),
+        ),
+        (
             "tool.parallel-backend = 4",
             (
                 "[tool.parallel-backend] in pyproject.toml: 4 is not allowed; "

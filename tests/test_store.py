@@ -55,6 +55,17 @@ def test_what_was_kept_is_taken_byte_for_byte(content: bytes) -> None:
     assert entries() == {"key"}
 
 
+def test_a_store_that_may_not_be_written_is_made_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)
+        store = opened()
+    keep(store, "key")
+    assert [path.name for path in Path("private/parallel-backend/objects").iterdir()] == ["key"]
+
+
 def test_a_record_that_does_not_hold_is_not_taken() -> None:
     keep(opened(), "key")
     assert take(opened(), "key", holds=False) is None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from harness import PLAIN_BACKEND, QUICK_COMPILE, HookRun, run_hook, wheel_bytes_equal
+from parallel_backend.engine import translation
 
 pytest.importorskip("Cython", reason="translates with Cython, of the test extra")
 
@@ -232,3 +236,11 @@ def test_what_was_replaced_is_there_again_after_a_hook(tmp_path: Path) -> None:
         kept = dependencies.cythonize
     assert seen() == before
     assert list(kept([])) == []  # type: ignore[no-untyped-call]
+
+
+def test_a_module_that_is_no_cython_is_let_be(tmp_path: Path) -> None:
+    module = SimpleNamespace(cythonize=len)
+    with contextlib.ExitStack() as stack, contextlib.ExitStack() as patches:
+        translation.translate_at_once(module, cast("Any", None), stack, patches)
+        assert module == SimpleNamespace(cythonize=len)
+    assert translation._Unit((str(tmp_path / "gone.pyx"), "gone.c")).cost() == 0
