@@ -218,7 +218,7 @@ def test_streams_are_put_back_with_their_options(monkeypatch: pytest.MonkeyPatch
     put_back()
     assert sys.stdout is text
     assert (text.errors, text.line_buffering) == ("strict", False)
-    assert replaced.buffer.getvalue() == b"not written out yet"  # type: ignore[attr-defined]
+    assert replaced.buffer.getvalue() == b"not written out yet"
 
 
 def test_what_is_set_in_the_interpreter_is_put_back() -> None:
