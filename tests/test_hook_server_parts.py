@@ -131,11 +131,17 @@ def test_a_server_ends_as_the_signal_that_told_it_to(
     system: Any = __import__("_signal")
     monkeypatch.setattr(atexit, "_run_exitfuncs", lambda: done.append(("at exit",)))
     monkeypatch.setattr(system, "signal", lambda *what: done.append(("signal", *what)))
+    monkeypatch.setattr(system, "pthread_sigmask", lambda *what: done.append(("mask", *what)))
     monkeypatch.setattr(os, "kill", lambda *what: done.append(("kill", *what)))
     monkeypatch.setattr(os, "_exit", lambda status: done.append(("exit", status)))
     cast("Any", serving._end)(told)
-    by_signal = [("signal", told, signal.SIG_DFL), ("kill", os.getpid(), told)]
-    assert done == [("at exit",), *(by_signal if told else []), ("exit", 0)]
+    by_signal = [
+        ("signal", told, signal.SIG_DFL),
+        ("kill", os.getpid(), told),
+        ("mask", signal.SIG_UNBLOCK, [told]),
+    ]
+    blocked = ("mask", signal.SIG_BLOCK, signal.valid_signals())
+    assert done == [blocked, ("at exit",), *(by_signal if told else []), ("exit", 0)]
 
 
 def test_a_server_may_be_started_in_a_folder_that_is_gone(

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from parallel_backend.engine import inputs
+from parallel_backend.engine import inputs, reuse
 from parallel_backend.engine.compilers import Compilers
 from parallel_backend.engine.inputs import time_of
 from parallel_backend.engine.installation import Installation
-from parallel_backend.engine.reuse import Compilation
+from parallel_backend.engine.reuse import Compilation, Link
 from parallel_backend.engine.store import open_store
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc compiles, and tells")
@@ -36,6 +36,18 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("private").mkdir()
 
 
+def new_engine() -> Any:
+    private = Path("private")
+    return SimpleNamespace(
+        store=open_store(Path("build"), private, limit=1 << 30, fresh=False),
+        compilers=Compilers(),
+        installation=Installation(),
+        texts={},
+        searched={},
+        private=private,
+    )
+
+
 def nothing() -> None:
     pass
 
@@ -47,15 +59,7 @@ def compiled(
 
     `meanwhile`: what happens while it runs. `adjusted`: is given what is expected before it ends.
     """
-    private = Path("private")
-    engine: Any = SimpleNamespace(
-        store=open_store(Path("build"), private, limit=1 << 30, fresh=False),
-        compilers=Compilers(),
-        installation=Installation(),
-        texts={},
-        searched={},
-        private=private,
-    )
+    engine = new_engine()
     folders = [f"-I{Path.cwd().parent}/installed/{name}" for name in ("first", "second")]
     expected = Compilation(engine, "a.o", "a.c", rule="a.o.d")
     words = expected.begin(["gcc", "-O0", *folders, "-c", "a.c", "-o", "a.o"], None)
@@ -139,3 +143,33 @@ def test_a_header_of_any_name_counts(name: str) -> None:
     assert compiled()
     Path(name, "odd.h").write_text("#define ODD 2\n")
     assert compiled()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["gcc", "-c", "a.c"], ["gcc", "-c", "a.c", "a.o"], ["gcc", "-specs=gone", "-o", "a.o", "a.c"]],
+    ids=["no output", "no -o", "unknown specifications"],
+)
+def test_a_command_that_is_another_one_or_cannot_be_known_runs_as_it_is(words: list[str]) -> None:
+    expected = Compilation(new_engine(), "a.o", "a.c", rule="a.o.d")
+    assert expected.begin(words, None) == words
+
+
+@pytest.mark.parametrize(
+    ("objects", "target"), [(["gone.o"], "a.so"), (["a.c"], "a,b.so")], ids=["gone", "comma"]
+)
+def test_a_link_of_objects_that_cannot_be_known_runs_as_it_is(
+    objects: list[str], target: str
+) -> None:
+    expected = Link(new_engine(), target, objects=objects, temporary="")
+    words = ["gcc", "-shared", *objects, "-o", target]
+    assert expected.begin(words, None) == words
+
+
+def test_the_folder_counts_by_the_name_that_debug_information_gives_it(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(Path.cwd())
+    link = str(tmp_path / "link")
+    assert reuse._folder({"PWD": link}) == link
+    assert reuse._folder({"PWD": str(tmp_path)}) == ""
+    assert reuse._folder({"PWD": os.getcwd()}) == ""
+    assert reuse._folder({}) == ""

@@ -128,11 +128,16 @@ def _end(told: int) -> NoReturn:
     """
     import atexit
 
+    signal: Any = __import__("_signal")
+    is_posix = hasattr(signal, "pthread_sigmask")
+    if is_posix:  # a handler in the middle of an exit function could wait for it, for ever
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     if told:
-        signal: Any = __import__("_signal")
         signal.signal(told, signal.SIG_DFL)
         os.kill(os.getpid(), told)
+        if is_posix:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [told])
     os._exit(0)
