@@ -20,8 +20,16 @@ import pytest
 
 from hook_process import descriptors
 from hook_server_harness import before_end_is_no_child
+from parallel_backend.hook_server import (
+    ServerEndedError,
+    hook,
+    preloads,
+    resumption,
+    serving,
+    surroundings,
+    warmth,
+)
 from parallel_backend.hook_server import fork as fork_module
-from parallel_backend.hook_server import hook, preloads, resumption, serving, surroundings, warmth
 from parallel_backend.hook_server.connection import Connection
 from parallel_backend.hook_server.groups import lead_group, signal_group
 from parallel_backend.hook_server.messages import Request
@@ -187,6 +195,15 @@ def test_ctrl_c_ends_the_server_also_where_nothing_can_be_read(
         connection.ask({"hook": "none"}, begun=interrupted)
     assert connection.closed
     monkeypatch.undo()
+    before_end_is_no_child()
+
+
+def test_a_server_that_is_gone_when_a_request_is_sent_is_told() -> None:
+    connection = Connection(sys.executable, environment=os.environ, fork=True, patience=None)
+    connection._process.kill()
+    connection._process.wait()
+    with pytest.raises(ServerEndedError, match=r"ended by signal 9, without an answer"):
+        connection.ask({"hook": "none"})
     before_end_is_no_child()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Callable
@@ -315,3 +316,14 @@ def test_where_there_can_be_no_lock_a_build_goes_on(
     assert done
     assert os.listdir("/proc/self/fd") == before
     assert VARIABLE not in os.environ
+
+
+def test_where_no_earlier_build_has_kept_anything_nothing_is_looked_for() -> None:
+    assert not opened().has_earlier()
+    keep(opened(), "key")
+    assert opened().has_earlier()
+    assert not opened(fresh=True).has_earlier()
+    shutil.rmtree("build")
+    store = opened()
+    shutil.rmtree("build")
+    assert not store.has_earlier()

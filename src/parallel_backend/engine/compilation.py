@@ -136,12 +136,13 @@ def compile_sources(
 def _build(call: _Call, units: list[_Unit]) -> None:
     keep_going = call.engine.settings.keep_going
     if is_stock(call.compiler) and all(_is_one_command(call, unit) for unit in units):
-        units = [unit for unit in units if not _take(call, unit)]
+        if call.engine.store.has_earlier():  # what is there takes no slot
+            units = [unit for unit in units if not _take(call, unit)]
         by_cost = sorted(units, key=call.cost_of, reverse=True) if len(units) > 1 else units
         attempt = functools.partial(_attempt, call, _compile_by_one_command)
         if len(units) > 1:
-            start = functools.partial(crew.Thread[_Unit], attempt, _cancel)
-            crew.run(by_cost, start, slots=call.scope.slots, keep_going=keep_going)
+            with crew.Threads[_Unit](attempt, _cancel) as start:
+                crew.run(by_cost, start, slots=call.scope.slots, keep_going=keep_going)
             return
     else:
         attempt = functools.partial(_attempt, call, _compile_as_told)

@@ -13,14 +13,18 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Generic, NoReturn, Protocol, TypeVar
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 from parallel_backend.engine.output import one_group
 from parallel_backend.engine.slots import PoolSlots, Slots
 from parallel_backend.process_state import begin_fork, forget_group, note_group
 from parallel_backend.timings.record import in_slot, waiting
 
-__all__ = ["Fork", "Thread", "run"]
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["Fork", "Threads", "run"]
 
 U = TypeVar("U")
 
@@ -41,34 +45,107 @@ class Handle(Protocol):
         """Tell what it runs to end, by a signal."""
 
 
-class Thread(Generic[U]):
+class Threads(Generic[U]):
+    """Starts units in threads of this process, each of which does one unit after another.
+
+    When the ``with`` block ends, the threads end: those that are still at work when they are done.
+    """
+
+    def __init__(self, work: Callable[[U], bool], cancel: Callable[[U, int], None]) -> None:
+        self._work = work
+        self._cancel = cancel
+        self._lanes: list[_Lane] = []
+        self._idle: list[_Lane] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for lane in self._lanes:
+            lane.close()
+        for lane in self._idle:
+            lane.join()
+
+    def __call__(self, unit: U) -> InThread[U]:
+        """Begin a unit."""
+        if not self._idle:
+            lane = _Lane()
+            self._lanes.append(lane)
+            self._idle.append(lane)
+        lane = self._idle.pop()
+        run = contextvars.copy_context().run
+        lane.give(lambda: run(self._work, unit))
+        return InThread(unit, lane, self._cancel, self._idle)
+
+
+class InThread(Generic[U]):
     """A unit at work in a thread of this process."""
 
     def __init__(
-        self, work: Callable[[U], bool], cancel: Callable[[U, int], None], unit: U
+        self, unit: U, lane: _Lane, cancel: Callable[[U, int], None], idle: list[_Lane]
     ) -> None:
-        self._here, there = socket.socketpair()
-        self._cancel = cancel
         self._unit = unit
-        self._succeeded = False
-        run = contextvars.copy_context().run
-        self._thread = threading.Thread(target=run, args=(self._run, work, there))
-        self._thread.start()
-
-    def _run(self, work: Callable[[U], bool], there: socket.socket) -> None:
-        with there:
-            self._succeeded = work(self._unit)
+        self._lane = lane
+        self._cancel = cancel
+        self._idle = idle
 
     def fileno(self) -> int:
-        return self._here.fileno()
+        return self._lane.fileno()
 
     def finish(self) -> bool:
-        self._thread.join()
-        self._here.close()
-        return self._succeeded
+        succeeded = self._lane.result()
+        if succeeded is not None:
+            self._idle.append(self._lane)
+        return bool(succeeded)
 
     def cancel(self, number: int) -> None:
         self._cancel(self._unit, number)
+
+
+class _Lane:
+    """A thread that does what it is given, one thing after another."""
+
+    def __init__(self) -> None:
+        self._here, self._there = socket.socketpair()
+        self._orders: SimpleQueue[Callable[[], bool] | None] = SimpleQueue()
+        # A daemon: nobody waits for ever for an order that whoever gives them cannot give any more.
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        try:
+            self._thread.start()
+        except BaseException:
+            self._here.close()
+            self._there.close()
+            raise
+
+    def _run(self) -> None:
+        with self._there:  # closed: there will be no more results
+            while (order := self._orders.get()) is not None:
+                self._there.send(b"\1" if order() else b"\0")
+        self._here.close()
+
+    def give(self, order: Callable[[], bool]) -> None:
+        self._orders.put(order)
+
+    def fileno(self) -> int:
+        """Becomes readable when there is a result."""
+        return self._here.fileno()
+
+    def result(self) -> bool | None:
+        """What came of the last order; None: the thread has ended in it."""
+        answer = self._here.recv(1)
+        if not answer:
+            self._thread.join()
+            self._here.close()
+            return None
+        return answer == b"\1"
+
+    def close(self) -> None:
+        """Let the thread end, when it has nothing in work."""
+        self._orders.put(None)
+
+    def join(self) -> None:
+        """Wait for the thread's end."""
+        self._thread.join()
 
 
 class Fork(Generic[U]):

@@ -121,6 +121,14 @@ class Store:
         self._limit = limit
         self._only = only
 
+    def has_earlier(self) -> bool:
+        """Whether there may be an object of an earlier build to be taken."""
+        if self._only is not None:
+            return False
+        with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
+            return any(True for _ in entries)
+        return False
+
     def take(
         self, key: str, target: str, *, holds: Callable[[dict[str, Any], bytes], bool], mode: int
     ) -> dict[str, Any] | None:
