@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from parallel_backend import engine
-from parallel_backend.engine import links, patches, workers
+from parallel_backend.engine import compilation, links, patches, workers
 from parallel_backend.engine.scope import Scope
 from parallel_backend.engine.slots import WorkerSlots
 
@@ -93,3 +93,11 @@ def test_a_report_goes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> N
 def test_what_cannot_be_pickled_stays_in_the_worker() -> None:
     assert workers._pickled(lambda: None) == b""
     assert workers._pickled([1])
+
+
+@pytest.mark.parametrize("words", [["-save-temps", "-o", ""], ["-o", "a.o"]])
+def test_what_tells_its_path_is_not_looked_for_in_the_store(words: list[str]) -> None:
+    launcher = SimpleNamespace(launched=lambda command: (command, {}))
+    call: Any = SimpleNamespace(engine=SimpleNamespace(launcher=launcher))
+    unit = compilation._Unit("a.o", "a.c", ".c", command=["gcc", "-c", "a.c", *words])
+    assert not compilation._take(call, unit)
