@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import marshal
 import os
+import selectors
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from bytecode_harness import write_tree
 from parallel_backend.bytecode import Failure, Options, Report, compile_tree
 from parallel_backend.bytecode import handle as handle_module
+from parallel_backend.bytecode import pool as pool_module
 from parallel_backend.bytecode.interpreter import Interpreter
 from parallel_backend.cli import bytecode as command
 from parallel_backend.errors import SettingsError
@@ -93,6 +96,18 @@ def test_an_answer_that_came_in_parts_is_read_whole() -> None:
         assert handle.read_output()
     for fd in (answers, into, printed):
         os.close(fd)
+
+
+def test_what_a_worker_that_has_closed_its_output_prints_is_not_waited_for() -> None:
+    printed, into = os.pipe()
+    os.close(into)
+    pool: Any = pool_module.Pool.__new__(pool_module.Pool)
+    with selectors.DefaultSelector() as pool._selector, open(printed, "rb", buffering=0) as stream:
+        pool._selector.register(stream, selectors.EVENT_READ)
+        handle = SimpleNamespace(output=stream.fileno(), read_output=lambda: bool(stream.read(1)))
+        pool._listen(handle)
+        assert not pool._selector.get_map()
+        pool._listen(handle)  # and once is enough
 
 
 def test_how_a_worker_ended_is_told_in_words() -> None:
