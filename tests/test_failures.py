@@ -313,7 +313,6 @@ def test_an_error_of_a_project_s_own_compile_is_raised_as_it_is(mode: str, tmp_p
     settings = {"jobs": "2", "extensions": mode}
     done = run_hook(folder, "build_wheel", tmp_path, config_settings=settings)
     assert done.returncode == 1, done.output
-    assert "LookupError: 'nothing is known of it'" not in done.stderr
     assert "LookupError: nothing is known of it" in done.stderr
     assert "broken_1.c\nthere is no table" in done.stderr
 
