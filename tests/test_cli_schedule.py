@@ -153,6 +153,26 @@ def test_a_token_that_others_have_is_waited_for_while_the_own_slot_works(
     assert free_tokens(pool) == 1
 
 
+def test_the_own_slot_is_of_use_for_whoever_still_runs(
+    pool: Pool, watcher: Watcher, endings: Endings
+) -> None:
+    """What a task starts can take tokens alone."""
+    tasks = [Fake("a", 9), Fake("b", 1)]
+    ended = threading.Event()
+    tasks[1].then = lambda: None
+
+    def look() -> None:
+        if "-a" in watcher.log and not ended.is_set():
+            ended.set()
+            assert free_tokens(pool) == 1
+            tasks[1].go.set()
+
+    watcher.on_look = look
+    start(tasks, pool, watcher, endings)
+    assert watcher.log == ["+a", "+b", "-a", "-b"]
+    assert free_tokens(pool) == 1
+
+
 def test_after_a_failure_none_begins_and_those_that_run_go_on(
     pool: Pool, watcher: Watcher, endings: Endings
 ) -> None:

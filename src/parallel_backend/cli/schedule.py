@@ -1,7 +1,7 @@
 """Many tasks at once, each in a thread and with a job slot of its own, the longest first.
 
-The first task to run has this process' own slot, each other one a token of the pool. What a task
-starts finds the same pool, and takes more.
+One task has this process' own slot, each other one a token of the pool. What a task starts finds
+the same pool, and takes more.
 """
 
 from __future__ import annotations
@@ -150,6 +150,8 @@ class _Run(Generic[_Task]):
     def _end(self, thread: threading.Thread) -> None:
         task, slot = self._running.pop(thread)
         thread.join()
+        if slot == _OWN:
+            slot = self._hand_over()
         if slot != _OWN and not self._broken:
             try:
                 self._pool.release(slot)
@@ -157,6 +159,14 @@ class _Run(Generic[_Task]):
                 self._broken = True
                 self._report(f"{error}; going on with one project after another")
         self._watch.ended(task)
+
+    def _hand_over(self) -> bytes:
+        """Give our own slot to another task, whose token others can then use; that token."""
+        for thread, (task, slot) in self._running.items():
+            if slot != _OWN:
+                self._running[thread] = (task, _OWN)
+                return slot
+        return _OWN
 
     def _wait(self) -> None:
         limit = self._pool.limit
