@@ -13,12 +13,16 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from harness import QUICK_COMPILE, SOURCE
+from parallel_backend.cli.building import Building, Result
 
 __all__ = [
     "IN_TREE",
     "PATIENCE",
+    "building",
     "command",
     "leftovers",
     "pack",
@@ -41,6 +45,14 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     pathlib.Path(wheel_directory, name).write_text("a wheel")
     return name
 """
+
+
+def building(tmp_path: Path, label: str, **result: Any) -> Building:
+    """One that never ran."""
+    shop: Any = SimpleNamespace(out=tmp_path, timings=None)
+    made = Building(source=Path(label), label=label, shop=shop, estimate=10.0)
+    made.result = Result(**result)
+    return made
 
 
 def variables(tmp_path: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:

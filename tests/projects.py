@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness import REPOSITORY, SOURCE
 
-__all__ = ["TINY_C", "carry_backend", "copy_repository", "make_project"]
+__all__ = ["TINY_C", "carry_backend", "copy_repository", "make_cargo_project", "make_project"]
 
 _LEFT_BEHIND = shutil.ignore_patterns(
     ".*", "__pycache__", "*.egg-info", "build", "dist", "htmlcov", "venv", "env"
@@ -16,6 +16,21 @@ _LEFT_BEHIND = shutil.ignore_patterns(
 
 # An extension module that compiles in a moment. It cannot be imported.
 TINY_C = "void *PyInit_{name}(void) {{ return 0; }}\n"
+
+_CARGO = """
+[package]
+name = "rusty"
+version = "1.0.0"
+edition = "2021"
+[lib]
+crate-type = ["cdylib"]
+path = "lib.rs"
+"""
+_RUST = """
+[[tool.setuptools-rust.ext-modules]]
+target = "rusty.native"
+binding = "NoBinding"
+"""
 
 
 def make_project(
@@ -64,3 +79,19 @@ def copy_repository(folder: Path) -> Path:
     """Copy this repository to `folder`, less what tools leave in it; returns `folder`."""
     shutil.copytree(REPOSITORY, folder, ignore=_LEFT_BEHIND)
     return folder
+
+
+def make_cargo_project(folder: Path) -> Path:
+    """A project of the real setuptools-rust, whose library needs no crate and returns 7."""
+    return make_project(
+        folder,
+        name="rusty",
+        build_system='requires = ["setuptools", "setuptools-rust"]\n'
+        'build-backend = "setuptools.build_meta"',
+        files={
+            "Cargo.toml": _CARGO,
+            "lib.rs": '#[no_mangle]\npub extern "C" fn seven() -> i32 { 7 }\n',
+            "rusty/__init__.py": "",
+        },
+        tables=_RUST,
+    )

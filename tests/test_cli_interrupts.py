@@ -190,6 +190,7 @@ def test_an_error_of_whatever_kind_fails_one_project(tmp_path: Path) -> None:
 def shop(tmp_path: Path, python: str) -> Shop:
     return Shop(
         python=python,
+        is_checked=True,
         isolated=True,
         kind="wheel",
         config_settings=None,

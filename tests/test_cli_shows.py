@@ -1,38 +1,24 @@
-"""What the command line shows and remembers: progress, tables, times, completion."""
+"""What the command line shows and remembers: tables, times, completion."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import re
 import shutil
 import subprocess
-import sys
-import time
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from cli_harness import pack
+from cli_harness import building, pack
 from parallel_backend import cli
 from parallel_backend.cli import history
-from parallel_backend.cli.building import Building, Result
+from parallel_backend.cli.building import Result
 from parallel_backend.cli.history import History, cost_of, default_path
-from parallel_backend.cli.progress import time_left, watching
 from parallel_backend.cli.reports import log_lines, result_text, table, totals
 from projects import make_project
 
 COMMANDS = ["build", "bytecode", "completion", "init", "vendor"]
-
-
-def building(tmp_path: Path, label: str, **result: Any) -> Building:
-    shop: Any = SimpleNamespace(out=tmp_path)
-    made = Building(source=Path(label), label=label, shop=shop, estimate=10.0)
-    made.result = Result(**result)
-    return made
 
 
 # --- times
@@ -157,73 +143,6 @@ def test_the_end_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
     log.write_bytes(b"first\n" + b"line\n" * 24 + b"l\xffst\n")
     assert len(log_lines(log)) == 26
     assert log_lines(log, most=25) == ["line"] * 24 + ["l\ufffdst"]
-
-
-def test_the_time_left_is_at_least_that_of_the_longest_build(tmp_path: Path) -> None:
-    waits, runs, done = (building(tmp_path, name) for name in "abc")
-    runs.began, done.began, done.result.seconds = 100.0, 100.0, 5.0
-    assert time_left([waits, runs, done], now=104.0, jobs=1) == 16.0
-    assert time_left([waits, runs, done], now=104.0, jobs=4) == 10.0
-    assert time_left([runs, done], now=190.0, jobs=2) == 0.0
-
-
-class Terminal(io.StringIO):
-    encoding = "ascii"
-
-    def isatty(self) -> bool:
-        return True
-
-
-def watch_one(tmp_path: Path, **result: Any) -> None:
-    one, two = building(tmp_path, "one-1.0"), building(tmp_path, "two-1.0")
-    one.log.write_text("first\nthe err\u00f6r\n", encoding="utf-8")
-    with watching([one, two], jobs=2, quiet=False, verbose=False) as watch:
-        one.began, one.step = time.monotonic(), "builds its wheel"
-        watch.begun(one)
-        watch.look()
-        one.result = Result(seconds=1.5, **result)
-        watch.ended(one)
-        watch.look()
-
-
-def test_a_terminal_gets_a_live_picture_and_the_failures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("rich", reason="rich is not installed")
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    for name in ("NO_COLOR", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TERM", "xterm")
-    watch_one(tmp_path, status="failed", note="[why]")
-    shown = terminal.getvalue()
-    for pattern in (
-        r"one-1.0 +builds its wheel +\d+ s",
-        r"0 of 2 done +1 wait +about \d+ s left",
-        r"1 of 2 done",
-        r"\[1/2\] one-1.0: failed: \[why\] \(1.5 s\)\n",
-        r"    first\n",
-        rf"    the whole log: {re.escape(str(tmp_path / 'one-1.0.log'))}\n",
-    ):
-        assert re.search(pattern, shown), pattern
-    assert "begins" not in shown
-
-
-def test_without_rich_a_terminal_gets_lines_and_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setitem(sys.modules, "rich.console", None)
-    watch_one(tmp_path, status="failed", note="why")
-    assert terminal.getvalue().splitlines() == [
-        "for a live picture: pip install 'parallel-backend[build]'",
-        "one-1.0: begins",
-        "    first",
-        "    the err\\xf6r",
-        "[1/2] one-1.0: failed: why (1.5 s)",
-        f"    the whole log: {tmp_path / 'one-1.0.log'}",
-    ]
 
 
 # --- help and completion

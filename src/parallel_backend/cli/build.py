@@ -19,7 +19,7 @@ from parallel_backend.cli.building import KINDS, Building, Shop
 from parallel_backend.cli.endings import Endings
 from parallel_backend.cli.environments import lend_backend
 from parallel_backend.cli.history import History, default_path
-from parallel_backend.cli.progress import watching
+from parallel_backend.cli.progress import is_picture, watching
 from parallel_backend.cli.projects import known_name
 from parallel_backend.cli.reports import as_json, table, totals
 from parallel_backend.cli.schedule import run_all
@@ -75,6 +75,7 @@ def _build(asked: argparse.Namespace, endings: Endings) -> bool:
         shop = Shop(
             python=python,
             isolated=asked.isolation,
+            is_checked=not asked.skip_dependency_check,
             kind=asked.kind,
             config_settings=config_settings or None,
             out=out,
@@ -84,7 +85,14 @@ def _build(asked: argparse.Namespace, endings: Endings) -> bool:
             variables=pool.environment,
             jobs=max(1, jobs // min(jobs, len(sources))),
             timings=enter(
-                timed(timings, list(sources), private=private, jobs=jobs, report=_reporter(asked))
+                timed(
+                    timings,
+                    list(sources),
+                    watched=is_picture(quiet=asked.quiet),
+                    private=private,
+                    jobs=jobs,
+                    report=_reporter(asked),
+                )
             ),
         )
         buildings = [
@@ -264,6 +272,12 @@ def parser() -> argparse.ArgumentParser:
         dest="isolation",
         action="store_false",
         help="build with what is installed already",
+    )
+    add(
+        "-x",
+        "--skip-dependency-check",
+        action="store_true",
+        help="with -n: do not look whether what a project requires is installed",
     )
     loud = made.add_mutually_exclusive_group()
     loud.add_argument("-q", "--quiet", action="store_true", help="print failures only")

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from parallel_backend.cli.environments import Environment, Isolated, Runner, Sur
 from parallel_backend.cli.limits import limits, with_limit
 from parallel_backend.cli.projects import (
     OLDEST_SETUPTOOLS,
+    OWN_REQUIREMENT,
     BuildSystem,
     ProjectError,
     read_build_system,
+    requirement_name,
 )
 from parallel_backend.errors import ParallelBackendError
 from parallel_backend.hook_server import (
@@ -57,6 +59,7 @@ class Shop:
 
     :param python: the interpreter to build with, and for.
     :param isolated: each gets an environment of its own.
+    :param is_checked: otherwise, what each requires must be installed.
     :param kind: a key of `KINDS`.
     :param config_settings: for every hook (PEP 517).
     :param out: the folder that what is built goes to.
@@ -70,6 +73,7 @@ class Shop:
 
     python: str
     isolated: bool
+    is_checked: bool
     kind: str
     config_settings: Mapping[str, Any] | None
     out: Path
@@ -118,6 +122,9 @@ class Building:
 
     def __post_init__(self) -> None:
         self.log = self.shop.out / f"{self.label}.log"
+        timings = self.shop.timings
+        #: Where its hooks leave their records, if they are to.
+        self.records = None if timings is None else timings / self.label
         self._lock = threading.Lock()
         self._cancelled = False
         self._runner: Runner | None = None
@@ -180,7 +187,7 @@ class Building:
         self._enter("makes its environment")
         environment = self._environment(folder)
         self._enter("gets its requirements")
-        environment.install(system.requires)
+        environment.install(_without_ours(system.requires))
         backend = self._backend(system, environment)
         made = Path(tempfile.mkdtemp(dir=self.shop.made))
         name, argument = KINDS[self.shop.kind]
@@ -206,15 +213,15 @@ class Building:
 
             self._enter("asks for requirements")
             with contextlib.suppress(HookMissingError):
-                environment.install(call(f"get_requires_for_build_{name}"))
+                environment.install(_without_ours(call(f"get_requires_for_build_{name}")))
             self._enter(f"builds its {self.shop.kind}")
             return self._deliver(made, call(f"build_{name}", **{argument: str(made)}))
 
     def _timings(self, backend: str) -> dict[str, str]:
         """Where the hooks of our backend are to leave their records."""
-        if self.shop.timings is None or not backend.startswith("parallel_backend"):
+        if self.records is None or not backend.startswith("parallel_backend"):
             return {}
-        return {VARIABLES["timings"]: str(self.shop.timings / self.label)}
+        return {VARIABLES["timings"]: str(self.records)}
 
     def _unpacked(self, folder: Path) -> Path:
         if self.source.is_dir():
@@ -226,7 +233,12 @@ class Building:
     def _environment(self, folder: Path) -> Environment:
         shop = self.shop
         if not shop.isolated:
-            return Surrounding(python=shop.python, lent=shop.lent, shared=shop.variables)
+            return Surrounding(
+                python=shop.python,
+                lent=shop.lent,
+                shared=shop.variables,
+                is_checked=shop.is_checked,
+            )
         temporary = folder / "tmp"
         temporary.mkdir()
         runner = Runner(log=self.log, folder=temporary)
@@ -285,6 +297,11 @@ class Building:
             return
         self.result.compiled = sum(int(compiled) for compiled, _ in found)
         self.result.reused = sum(int(reused) for _, reused in found)
+
+
+def _without_ours(requirements: Sequence[str]) -> list[str]:
+    """Requirements less our own package, which every environment has from here."""
+    return [each for each in requirements if requirement_name(each) != OWN_REQUIREMENT]
 
 
 def _one_line(error: Exception) -> str:

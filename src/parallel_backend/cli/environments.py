@@ -45,7 +45,7 @@ class Environment(Protocol):
     python: str
 
     def install(self, requirements: Sequence[str]) -> None:
-        """Install requirements. Raises EnvironmentFailedError."""
+        """Have requirements installed. Raises EnvironmentFailedError."""
 
     def variables(self) -> dict[str, str]:
         """The whole environment for hooks."""
@@ -139,6 +139,13 @@ class Isolated:
     def install(self, requirements: Sequence[str]) -> None:
         if not requirements:
             return
+        try:
+            self._install(requirements)
+        except EnvironmentFailedError as error:
+            wanted = ", ".join(requirements)
+            raise EnvironmentFailedError(f"cannot install {wanted}: {error}") from error
+
+    def _install(self, requirements: Sequence[str]) -> None:
         if self._uv is not None:
             variables = {key: text for key, text in os.environ.items() if key != "PYTHONPATH"}
             variables["VIRTUAL_ENV"] = str(self._folder)
@@ -164,15 +171,37 @@ class Isolated:
 
 
 class Surrounding:
-    """The environment of the interpreter `python`, as it is."""
+    """The environment of the interpreter `python`, as it is.
 
-    def __init__(self, *, python: str, lent: Path, shared: Mapping[str, str]) -> None:
+    `is_checked`: requirements must be installed there. That can only be seen of the interpreter
+    that runs, and needs `build`.
+    """
+
+    def __init__(
+        self, *, python: str, lent: Path, shared: Mapping[str, str], is_checked: bool
+    ) -> None:
         self.python = python
         self._lent = lent
         self._shared = shared
+        self._is_checked = is_checked and python == sys.executable
 
     def install(self, requirements: Sequence[str]) -> None:
-        """Nothing: whoever wants no isolation has installed what is needed."""
+        """Nothing, but see that whoever wants no isolation has installed them."""
+        if not self._is_checked:
+            return
+        try:
+            from build import check_dependency
+        except ImportError:
+            return
+        try:
+            unmet = [chain for each in requirements for chain in check_dependency(each)]
+        except ValueError as error:
+            raise EnvironmentFailedError(f"a requirement cannot be read: {error}") from error
+        if unmet:
+            missing = ", ".join(" for ".join(reversed(chain)) for chain in unmet)
+            raise EnvironmentFailedError(
+                f"not installed: {missing}; install it, or build with --skip-dependency-check"
+            )
 
     def variables(self) -> dict[str, str]:
         before = os.environ.get("PYTHONPATH")

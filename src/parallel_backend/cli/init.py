@@ -15,6 +15,7 @@ from typing import Any
 
 from parallel_backend.cli.projects import (
     OLDEST_SETUPTOOLS,
+    OWN_REQUIREMENT,
     BuildSystem,
     backend_for,
     read_build_system,
@@ -23,8 +24,6 @@ from parallel_backend.cli.projects import (
 from parallel_backend.errors import ParallelBackendError
 
 __all__ = ["main", "parser"]
-
-_REQUIREMENT = "parallel-backend"
 
 
 class _InitError(ParallelBackendError):
@@ -77,7 +76,7 @@ def _changed(text: str, folder: Path, system: BuildSystem) -> str:
         newline = "\r\n" if "\r\n" in text else "\n"
         lines = [
             "[build-system]",
-            f'requires = ["setuptools>={OLDEST_SETUPTOOLS}", "{_REQUIREMENT}"]',
+            f'requires = ["setuptools>={OLDEST_SETUPTOOLS}", "{OWN_REQUIREMENT}"]',
             f'build-backend = "{backend}"',
         ]
         # At the end: a table at the beginning would take in what stands there before any other.
@@ -89,8 +88,8 @@ def _changed(text: str, folder: Path, system: BuildSystem) -> str:
         raise _InitError("init needs tomlkit: pip install 'parallel-backend[build]'") from error
     document = tomlkit.parse(text)
     table: Any = document["build-system"]
-    if not any(requirement_name(each) == _REQUIREMENT for each in system.requires):
-        table["requires"].append(_REQUIREMENT)
+    if not any(requirement_name(each) == OWN_REQUIREMENT for each in system.requires):
+        table["requires"].append(OWN_REQUIREMENT)
     table["build-backend"] = backend
     return tomlkit.dumps(document)
 

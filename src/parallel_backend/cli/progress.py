@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any, TextIO
 
 from parallel_backend.cli.building import Building
+from parallel_backend.cli.following import Follower
 from parallel_backend.cli.reports import log_lines, result_text
 
-__all__ = ["Lines", "time_left", "watching"]
+__all__ = ["Lines", "is_picture", "time_left", "watching"]
 
 # Of the log of a project that failed.
 _LINES = 25
@@ -59,33 +62,83 @@ class Lines:
 
 
 class _Picture(Lines):
-    """The same lines, above a picture of what runs."""
+    """The same lines, above a picture of what runs: a line for each job slot."""
 
     def __init__(self, live: Any, buildings: Sequence[Building], *, jobs: int, verbose: bool):
         super().__init__(buildings, quiet=False, verbose=verbose)
         self._live = live
         self._buildings = buildings
         self._jobs = jobs
+        self._followers: dict[str, Follower] = {}
 
     def begun(self, task: Building) -> None:
         self.running.append(task)
+        if task.records is not None:
+            self._followers[task.label] = Follower(task.records)
+
+    def ended(self, task: Building) -> None:
+        self._followers.pop(task.label, None)
+        super().ended(task)
 
     def look(self) -> None:
-        from rich.table import Table
+        from rich.text import Text
 
         now = time.monotonic()
-        grid = Table.grid(padding=(0, 2))
-        for each in self.running:
-            grid.add_row("", each.label, each.step, f"{now - each.began:.0f} s")
+        rows = [row for each in self.running for row in self._rows(each, now)]
+        size = self._live.console.size
+        room = size.height - 2
+        if len(rows) > room:
+            hidden = len(rows) - room + 1
+            rows[-hidden:] = [("", f"and {hidden} more", "")]
         done, all_ = len(self.ended_ones), len(self._buildings)
         waiting = all_ - done - len(self.running)
-        left = time_left(self._buildings, now=now, jobs=self._jobs)
-        expected = f"about {left:.0f} s left" if left else ""
-        grid.add_row("", f"{done} of {all_} done", f"{waiting} wait", expected)
-        self._live.update(grid, refresh=True)
+        closing = f"  {done} of {all_} done, {waiting} wait"
+        if left := time_left(self._buildings, now=now, jobs=self._jobs):
+            closing += f", about {left:.0f} s left"
+        lines = [*_columns(rows, width=size.width), closing]
+        self._live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
+
+    def _rows(self, building: Building, now: float) -> Iterator[tuple[str, str, str]]:
+        """What a project is at: a line for each job slot that it has work in, or its step."""
+        follower = self._followers.get(building.label)
+        going_on = follower.look() if follower else []
+        if not going_on:
+            yield building.label, building.step, f"{now - building.began:.0f} s"
+        for number, work in enumerate(going_on):
+            label = "" if number else building.label
+            yield label, f"{work.does} {work.what}", f"{now - work.begin:.0f} s"
 
     def print(self, text: str) -> None:
         self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _columns(rows: Sequence[tuple[str, str, str]], *, width: int) -> list[str]:
+    """Lines of three columns; the middle one is shortened, in its middle, to what has room."""
+    first, second, last = (max((len(row[at]) for row in rows), default=0) for at in range(3))
+    room = max(8, width - first - last - 6)
+    second = min(room, second)
+    return [
+        f"  {label:{first}}  {_shortened(text, room):{second}}  {took:>{last}}"
+        for label, text, took in rows
+    ]
+
+
+def _shortened(text: str, room: int) -> str:
+    """The end of a path tells more than its folders do."""
+    if len(text) <= room:
+        return text
+    start, _, rest = text.partition(" ")
+    tail = room - len(start) - 2
+    return f"{start} \u2026{rest[-tail:]}" if 0 < tail < len(rest) else text[:room]
+
+
+def is_picture(*, quiet: bool) -> bool:
+    """Whether there is a terminal that can show a live picture, and rich to draw it."""
+    return _is_terminal() and not quiet and find_spec("rich") is not None
+
+
+def _is_terminal() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 @contextlib.contextmanager
@@ -93,17 +146,15 @@ def watching(
     buildings: Sequence[Building], *, jobs: int, quiet: bool, verbose: bool
 ) -> Iterator[Lines]:
     """Give what shows how these builds go, for the length of a ``with`` block."""
-    if quiet or not sys.stderr.isatty():
-        yield Lines(buildings, quiet=quiet, verbose=verbose)
-        return
-    try:
-        from rich.console import Console
-        from rich.live import Live
-    except ImportError:
+    if not is_picture(quiet=quiet):
         lines = Lines(buildings, quiet=quiet, verbose=verbose)
-        lines.print("for a live picture: pip install 'parallel-backend[build]'")
+        if _is_terminal() and not quiet:
+            lines.print("for a live picture: pip install 'parallel-backend[build]'")
         yield lines
         return
+    from rich.console import Console
+    from rich.live import Live
+
     console = Console(stderr=True)
     # Whoever runs all this looks often enough; a thread of rich's own would be one more.
     with Live(console=console, auto_refresh=False, transient=True) as live:

@@ -14,6 +14,7 @@ from parallel_backend.errors import ParallelBackendError
 
 __all__ = [
     "OLDEST_SETUPTOOLS",
+    "OWN_REQUIREMENT",
     "BuildSystem",
     "ProjectError",
     "backend_for",
@@ -22,6 +23,8 @@ __all__ = [
     "requirement_name",
 ]
 
+#: What a project requires that names this package's backend.
+OWN_REQUIREMENT = "parallel-backend"
 #: Its major version, of the oldest setuptools that this package works with.
 OLDEST_SETUPTOOLS = 77
 

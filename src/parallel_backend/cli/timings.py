@@ -1,4 +1,5 @@
-"""The timings of one run: the records of all its projects, written as one trace and one page."""
+"""The timings of one run: the records of all its projects, for one trace and one page of them, and
+for whoever looks on."""
 
 from __future__ import annotations
 
@@ -37,6 +38,7 @@ def timed(
     folder: str | None,
     labels: Sequence[str],
     *,
+    watched: bool,
     private: Path,
     jobs: int,
     report: Callable[[str], None],
@@ -44,9 +46,9 @@ def timed(
     """Record what the projects with these labels do in a ``with`` block, and write it to `folder`.
 
     Gives a folder in which each finds one for the timings of its hooks, by its label; None where
-    there is nothing to record.
+    there is nothing to record: no folder, and nobody who looks on (`watched`).
     """
-    if folder is None:
+    if folder is None and not watched:
         yield None
         return
     from parallel_backend.timings.session import RECORDS, write
@@ -60,15 +62,16 @@ def timed(
             yield root
     finally:
         number = len(labels)
-        write(
-            folder,
-            lambda: _sources(root, labels),
-            title=labels[0] if number == 1 else f"{number} projects",
-            made=f"{number} project" + ("" if number == 1 else "s"),
-            slots=jobs,
-            began=began,
-            report=report,
-        )
+        if folder is not None:
+            write(
+                folder,
+                lambda: _sources(root, labels),
+                title=labels[0] if number == 1 else f"{number} projects",
+                made=f"{number} project" + ("" if number == 1 else "s"),
+                slots=jobs,
+                began=began,
+                report=report,
+            )
 
 
 def _sources(root: Path, labels: Sequence[str]) -> list[Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import parallel_backend
 from parallel_backend.cli.projects import (
     OLDEST_SETUPTOOLS,
+    OWN_REQUIREMENT,
     BuildSystem,
     backend_for,
     read_build_system,
@@ -86,7 +87,7 @@ def _instructions(folder: Path) -> Iterator[str]:
     yield f"# in {project / 'pyproject.toml'}"
     yield "[build-system]"
     told = system.requires if system.is_told else (f"setuptools>={OLDEST_SETUPTOOLS}",)
-    required = [each for each in told if requirement_name(each) != "parallel-backend"]
+    required = [each for each in told if requirement_name(each) != OWN_REQUIREMENT]
     yield f"requires = [{', '.join(map(_quoted, required))}]"
     yield f"build-backend = {_quoted(backend)}"
     yield f"backend-path = [{_quoted(place)}]"

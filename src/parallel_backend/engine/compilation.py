@@ -217,7 +217,7 @@ def _take(call: _Call, unit: _Unit) -> bool:
         expected = Compilation(call.engine, unit.path, unit.source, rule=f"{unit.path}.d")
         words = [word or unit.path for word in words]
         environ = {**os.environ, **variables} if variables else None
-        with span("compile", unit.source, call=call.number, result="reused") as timed:
+        with span("compile", unit.source, call=call.number, told=False, result="reused") as timed:
             if expected.begin(words, environ) is None:
                 _note(call, unit, expected)
             else:

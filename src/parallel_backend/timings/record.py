@@ -3,7 +3,8 @@
 Each note is a line of JSON: ``[kind, name, process, id, up, slot, begin, end, details]``. Times are
 nanoseconds of the monotonic clock, which all processes share. `up` is the id of what it happened
 in, `slot` the number of the job slot, 0 for the one that a build has from the start. What began and
-has no end yet is noted with null as its end, and again when it has ended.
+has no end yet is noted with null as its end, and again when it has ended: all of it where somebody
+looks on while it runs, else what may be killed.
 
 The file is opened for each line: a fork has nothing to set up, who is killed loses what it was at
 and no more, and a project that closes descriptors it does not know does no harm. Where nothing is
@@ -37,21 +38,26 @@ _KEPT = 500  # characters of a text that a note is given
 _SHORTEST_WAIT = 100_000  # nanoseconds
 
 _path: str | None = None
+_watched = False
 _slot: ContextVar[int] = ContextVar("slot", default=0)
 _within: ContextVar[Span | None] = ContextVar("within", default=None)
 _numbers = itertools.count()
 
 
 @contextlib.contextmanager
-def recording(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Note what happens in this ``with`` block, forks included, in the file at `path`."""
-    global _path  # noqa: PLW0603 - spans are made all over the engine
-    before, _path = _path, os.fspath(path)
+def recording(path: str | os.PathLike[str], *, watched: bool = False) -> Iterator[None]:
+    """Note what happens in this ``with`` block, forks included, in the file at `path`.
+
+    `watched`: somebody reads it meanwhile.
+    """
+    global _path, _watched
+    before = _path, _watched
+    _path, _watched = os.fspath(path), watched
     slot, within = _slot.set(0), _within.set(None)
     try:
         yield
     finally:
-        _path = before
+        _path, _watched = before
         _slot.reset(slot)
         _within.reset(within)
 
@@ -105,7 +111,7 @@ class Span:
         self.note(result=result or "failed", error=lines[0][:_KEPT])
 
     def drop(self) -> None:
-        """It is of no interest: nothing is noted."""
+        """It is of no interest: nothing is noted. Not for what is told when it begins."""
         self.kept = False
 
     def end(self) -> None:
@@ -147,11 +153,15 @@ _NOTHING = _Nothing()
 
 
 def span(
-    kind: str, name: object, *, whole: bool = False, told: bool = False, **details: Any
+    kind: str, name: object, *, whole: bool = False, told: bool | None = None, **details: Any
 ) -> Span:
-    """Something that lasts as long as a ``with`` block, in the job slot of this thread."""
+    """Something that lasts as long as a ``with`` block, in the job slot of this thread.
+
+    `told`: None where only those who look on want to know when it begins.
+    """
     if _path is None:
         return _NOTHING
+    told = _watched if told is None else told
     return Span(kind, name, whole=whole, told=told, details=details)
 
 

@@ -1,8 +1,8 @@
 """The records of one hook, and what is written of them into the folder that `timings` names.
 
-Where that folder holds one that is called `RECORDS`, whoever made it writes about many hooks, and a
-hook leaves its records there. Otherwise only hooks that build something do anything: others run
-before them, and would only be overwritten.
+Where that folder holds one that is called `RECORDS`, whoever made it writes about many hooks, and
+looks on while they run: a hook leaves its records there. Otherwise only hooks that build something
+do anything: others run before them, and would only be overwritten.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def hook_recorded(hook: str, *, folder: str, private: Path) -> Iterator[Span | N
     timed: Span | None = None
     try:
         with (
-            recording(path),
+            recording(path, watched=is_part),
             span("hook", hook, whole=True, told=True, folder=here) as timed,
             _commands_timed(),
         ):
