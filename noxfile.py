@@ -99,6 +99,20 @@ def many(session: nox.Session) -> None:
     session.run("python", "-m", "bench.many", *session.posargs)
 
 
+@nox.session(python=PYTHONS[1])
+def sdists(session: nox.Session) -> None:
+    """Real sdists of all kinds of backends, broken ones among them; see tests/long_sdists.py."""
+    session.install("-e", ".[build,test]")
+    session.run("python", "tests/long_sdists.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
+def timings(session: nox.Session) -> None:
+    """Pages of timings of real builds, in a real browser; see tests/long_timings.py."""
+    session.install("-e", ".[build,test]")
+    session.run("python", "tests/long_timings.py", *session.posargs)
+
+
 @nox.session(python=PYTHONS[0])
 def newcomer(session: nox.Session) -> None:
     """The README, followed word for word; arguments go to tests/long_newcomer.py."""

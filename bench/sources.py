@@ -44,7 +44,7 @@ def fetch(pin: str, *, cache: Path, python: Path, environment: Mapping[str, str]
     sdists = cache / "sdists"
     sdists.mkdir(parents=True, exist_ok=True)
     if _archive(sdists, name=name, version=version) is None:
-        options = ["--quiet", "--no-deps", "--no-binary", ":all:", "--dest", str(sdists)]
+        options = ["--quiet", "--no-deps", "--no-binary", name, "--dest", str(sdists)]
         subprocess.run(
             [str(python), "-m", "pip", "download", *options, pin], check=True, env=environment
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from parallel_backend.timings.verdicts import verdicts
 from timings_harness import (
     BROWSER,
     Page,
+    colors_of_rows,
     embedded,
     happened,
     laid_out,
@@ -30,22 +30,6 @@ HOSTILE = [
     "@data@ @script@ @title@.c",
     "\u2028'\"&amp;\\u003c\udc80.c".encode("utf-8", "backslashreplace").decode(),
 ]
-# How many pixels of each color are in each row of the picture.
-COUNT_PIXELS = """
-const picture = document.getElementById("slots");
-const { data: bytes, width } = picture.getContext("2d").getImageData(
-  0, 0, picture.width, picture.height);
-const rows = [];
-for (let at = 0; at < bytes.length; at += 4 * width) {
-  const row = {};
-  for (let x = at; x < at + 4 * width; x += 4) {
-    const color = [0, 1, 2].map((i) => bytes[x + i].toString(16).padStart(2, "0")).join("");
-    row[color] = (row[color] || 0) + 1;
-  }
-  rows.push(row);
-}
-document.getElementById("title").textContent = JSON.stringify(rows);
-"""
 COLORS = {"light": ("2b6cb0", "0f766e"), "dark": ("7db4f0", "5fd0b4")}
 
 
@@ -164,8 +148,7 @@ def test_the_picture_has_blocks_as_long_as_what_they_stand_for(tmp_path: Path, s
     )
     file = written(tmp_path, timeline)
     scheme_of = f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}"
-    shown = Page(opened(file, "--dump-dom", scheme_of, do=COUNT_PIXELS))
-    rows = json.loads(shown.texts["title"])
+    rows = colors_of_rows(file, "--dump-dom", scheme_of)
     compiled, translated = COLORS[scheme]
     best = max(rows, key=lambda row: min(row.get(compiled, 0), row.get(translated, 0)))
     assert best[translated] > 200

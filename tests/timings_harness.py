@@ -20,6 +20,7 @@ from parallel_backend.timings.verdicts import Verdict, verdicts
 __all__ = [
     "BROWSER",
     "Page",
+    "colors_of_rows",
     "embedded",
     "happened",
     "judged",
@@ -37,6 +38,22 @@ _OPTIONS = (
     "--disable-dev-shm-usage", "--hide-scrollbars", "--force-device-scale-factor=1",
     "--window-size=1200,1600", "--virtual-time-budget=4000",
 )  # fmt: skip
+# How many pixels of each color are in each row of the picture.
+_COUNT_PIXELS = """
+const picture = document.getElementById("slots");
+const { data: bytes, width } = picture.getContext("2d").getImageData(
+  0, 0, picture.width, picture.height);
+const rows = [];
+for (let at = 0; at < bytes.length; at += 4 * width) {
+  const row = {};
+  for (let x = at; x < at + 4 * width; x += 4) {
+    const color = [0, 1, 2].map((i) => bytes[x + i].toString(16).padStart(2, "0")).join("");
+    row[color] = (row[color] || 0) + 1;
+  }
+  rows.push(row);
+}
+document.getElementById("title").textContent = JSON.stringify(rows);
+"""
 
 
 def happened(kind: str, name: str, begin: float, end: float, **more: Any) -> Event:
@@ -148,3 +165,11 @@ def opened(file: Path, *more: str, do: str = "") -> str:
     )
     shutil.rmtree(profile, ignore_errors=True)
     return done.stdout
+
+
+def colors_of_rows(file: Path, *more: str) -> list[dict[str, int]]:
+    """Of each row of pixels in the page's picture, how many there are of each color."""
+    found: list[dict[str, int]] = json.loads(
+        Page(opened(file, *more, do=_COUNT_PIXELS)).texts["title"]
+    )
+    return found
