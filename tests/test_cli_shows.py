@@ -18,7 +18,7 @@ from parallel_backend.cli.history import History, cost_of, default_path
 from parallel_backend.cli.reports import log_lines, result_text, table, totals
 from projects import make_project
 
-COMMANDS = ["build", "bytecode", "completion", "init", "vendor"]
+COMMANDS = ["build", "bytecode", "completion", "init", "jobs", "vendor"]
 
 
 # --- times
@@ -46,8 +46,25 @@ def test_what_was_never_built_is_expected_to_take_what_its_sources_cost(tmp_path
     assert cost_of(folder) == 1000 + 500 + 300
     shutil.rmtree(folder / "build")
     assert cost_of(pack(folder)) == cost_of(pack(folder, ".zip")) == 1800
+    # As of extensions: what a source includes counts as often as it is read.
+    (folder / "a.c").write_text('#include "t.h"\n#include "t.h"\n' + "x" * 970)
+    (folder / "deep/include").mkdir(parents=True)
+    (folder / "deep/include/t.h").write_text("h" * 100)
+    assert cost_of(folder) == cost_of(pack(folder)) == cost_of(pack(folder, ".zip")) == 2000
     found = History(tmp_path / "none").estimates({"a": folder, "b": tmp_path / "missing"})
     assert found["a"] > found["b"] > 0
+
+
+def test_no_cost_is_told_of_what_would_take_too_much_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "_LARGEST", 1000)
+    monkeypatch.setattr(history, "_MOST_READ", 2500)
+    files = {"one.c": "x" * 1000, "two.c": "y" * 1001, "three.c": "z" * 1000}
+    folder = make_project(tmp_path / "some", files=files)
+    assert cost_of(folder) == cost_of(pack(folder)) == 2000
+    monkeypatch.setattr(history, "_MOST_READ", 1500)
+    assert cost_of(folder) == cost_of(pack(folder)) == 1000
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"one": "x", "two": -1, "three": null}'])
@@ -149,23 +166,38 @@ def test_the_end_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_of_each_command_has_an_example(
+def test_the_help_of_each_command_has_an_example_and_the_exit_statuses(
     capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main([name, "--help"])
     assert caught.value.code == 0
-    assert "example: " in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "example: " in shown
+    assert "exit status: " in shown
 
 
-@pytest.mark.parametrize("words", [["build"], ["build", "x", "-j", "0"], ["completion", "x"]])
-def test_a_mistake_in_the_options_is_status_2(
-    capsys: pytest.CaptureFixture[str], words: list[str]
+@pytest.mark.parametrize(
+    ("words", "help_of"),
+    [
+        (["build"], " build"),
+        (["build", "x", "-j", "0"], " build"),
+        (["bytecode", "-j", "0", "x"], " bytecode"),
+        (["completion", "x"], " completion"),
+        (["init", "--no"], " init"),
+        (["vendor"], " vendor"),
+        (["no-such-command"], ""),
+    ],
+)
+def test_a_mistake_in_the_options_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], words: list[str], help_of: str
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(words)
     assert caught.value.code == 2
-    assert "error: " in capsys.readouterr().err.splitlines()[-1]
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("parallel-backend: error: ")
+    assert line.endswith(f" (see parallel-backend{help_of} --help)")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The command line, ``python -m parallel_backend``."""
+"""The command line, ``parallel-backend`` or ``python -m parallel_backend``."""
 
 from __future__ import annotations
 
@@ -56,10 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m parallel_backend",
+    from parallel_backend.cli.arguments import PROGRAM, Parser
+
+    parser = Parser(
+        prog=PROGRAM,
         description="A build backend that builds setuptools projects in parallel.",
-        epilog="example: python -m parallel_backend jobs",
+        epilog=f"exit status: 0 all went well, 2 a mistake in what was asked for; COMMAND --help "
+        f"tells more. example: {PROGRAM} jobs",
     )
     parser.add_argument(
         "--version",
@@ -74,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         help="print how many jobs a build here would run, and why",
         description="Print how many jobs a build of the project in the current folder would run, "
         'then a line for each thing considered; "*" marks what decided.',
-        epilog="example: PARALLEL_BACKEND_JOBS=3 python -m parallel_backend jobs | head -n 1",
+        epilog="exit status: 0, or 2 for a mistake in the settings. "
+        "example: PARALLEL_BACKEND_JOBS=3 parallel-backend jobs | head -n 1",
     )
     jobs.set_defaults(lines=_jobs)
     for name, text in _COMMANDS.items():

@@ -17,14 +17,14 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
 from parallel_backend.errors import ParallelBackendError
 
-__all__ = ["SUFFIXES", "ArchiveError", "member_sizes", "stem", "unpack"]
+__all__ = ["SUFFIXES", "ArchiveError", "member_texts", "stem", "unpack"]
 
 #: What a file's name may end with.
 SUFFIXES = (".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz", ".tar")
@@ -67,12 +67,18 @@ def stem(path: Path) -> str:
     return path.name[: -len(suffix)]
 
 
-def member_sizes(path: Path) -> Iterator[tuple[str, int]]:
-    """Name and size of each file in an archive, as far as it can be read."""
+def member_texts(
+    path: Path, *, suffixes: Container[str], largest: int
+) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each file in an archive whose name ends so, as far as it can be read.
+
+    Those of more than `largest` bytes are passed by.
+    """
     with contextlib.suppress(ArchiveError), _Archive(path) as archive:
         for member in archive.members():
-            if member.kind == "file":
-                yield member.name, member.size
+            is_wanted = os.path.splitext(member.name)[1].lower() in suffixes
+            if member.kind == "file" and is_wanted and member.size <= largest:
+                yield member.name, b"".join(archive.read(member))
 
 
 def unpack(path: Path, folder: Path) -> Path:

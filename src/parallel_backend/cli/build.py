@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from parallel_backend.cli import archives
+from parallel_backend.cli.arguments import PROGRAM, Parser, positive
 from parallel_backend.cli.building import KINDS, Building, Shop
 from parallel_backend.cli.endings import Endings
 from parallel_backend.cli.environments import lend_backend
@@ -223,8 +223,8 @@ def _config_settings(words: Sequence[str]) -> dict[str, Any]:
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    made = argparse.ArgumentParser(
-        prog="parallel-backend build",
+    made = Parser(
+        prog=f"{PROGRAM} build",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Build the wheel of each SRC, all at once, on one pool of job tokens.\n"
         "A project of setuptools is built by parallel_backend in place of its own backend.",
@@ -254,7 +254,7 @@ def parser() -> argparse.ArgumentParser:
             help=f"build each {what}{extra}",
         )
     made.set_defaults(kind="wheel")
-    add("-j", "--jobs", type=_positive, metavar="N", help="job slots for all together")
+    add("-j", "--jobs", type=positive, metavar="N", help="job slots for all together")
     add("-k", "--keep-going", action="store_true", help="begin others after one failed, too")
     add(
         "-C",
@@ -285,9 +285,3 @@ def parser() -> argparse.ArgumentParser:
     add("--timings", metavar="DIR", help="write a picture of what ran when to DIR/timings.html")
     add("--json", action="store_true", help="print all that is known on stdout, for machines")
     return made
-
-
-def _positive(text: str) -> int:
-    if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
-    return int(text)

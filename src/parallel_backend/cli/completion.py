@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["main", "parser"]
+from parallel_backend.cli.arguments import PROGRAM, Parser
 
-_PROGRAM = "parallel-backend"
+__all__ = ["main", "parser"]
 
 _BASH = """\
 _parallel_backend() {{
@@ -60,7 +60,7 @@ def _bash(options: Mapping[str, Sequence[argparse.Action]]) -> Iterator[str]:
         for name, actions in options.items()
     )
     commands = " ".join([*options, "--help", "--version"])
-    yield _BASH.format(commands=commands, cases="\n".join(cases), program=_PROGRAM).rstrip()
+    yield _BASH.format(commands=commands, cases="\n".join(cases), program=PROGRAM).rstrip()
 
 
 def _zsh(options: Mapping[str, Sequence[argparse.Action]]) -> Iterator[str]:
@@ -69,7 +69,7 @@ def _zsh(options: Mapping[str, Sequence[argparse.Action]]) -> Iterator[str]:
 
 
 def _fish(options: Mapping[str, Sequence[argparse.Action]]) -> Iterator[str]:
-    start = f"complete -c {_PROGRAM}"
+    start = f"complete -c {PROGRAM}"
     for word in options:
         yield f"{start} -f -n __fish_use_subcommand -a {word}"
     for name, actions in options.items():
@@ -102,10 +102,11 @@ _SHELLS = {"bash": _bash, "fish": _fish, "zsh": _zsh}
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    made = argparse.ArgumentParser(
-        prog=f"{_PROGRAM} completion",
+    made = Parser(
+        prog=f"{PROGRAM} completion",
         description="Print a script that lets a shell complete the commands and their options.",
-        epilog=f'example: eval "$({_PROGRAM} completion bash)"',
+        epilog="exit status: 0, or 2 for a shell that is not known. "
+        f'example: eval "$({PROGRAM} completion bash)"',
     )
     made.add_argument("shell", choices=sorted(_SHELLS), help="the shell")
     return made

@@ -11,17 +11,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from parallel_backend.cli import archives
+from parallel_backend.engine.costs import Costs
 
 __all__ = ["History", "cost_of", "default_path"]
 
-# What Cython makes of a file is much longer than the file; as in engine.costs.
-_FACTORS = {".pyx": 30, **dict.fromkeys((".c", ".cc", ".cpp", ".cxx", ".m", ".mm", ".rs"), 1)}
+_SOURCES = {".c", ".cc", ".cpp", ".cxx", ".m", ".mm", ".pyx", ".rs"}
+# What they include, and perhaps more than once.
+_READ = {*_SOURCES, ".def", ".h", ".hh", ".hpp", ".hxx", ".inc", ".inl", ".ipp", ".tcc"}
 _SKIPPED = {".git", ".hg", ".tox", ".nox", ".venv", "build", "node_modules", "venv"}
-# Seconds that a project without sources takes, and bytes of sources compiled in a second, until
+# Seconds that a project without sources takes, and what of the costs is compiled in a second, until
 # some were built here.
 _LEAST = 2.0
-_SPEED = 100_000.0
+_SPEED = 500_000.0
 _MOST = 2000
+# Bytes that are read of one project to tell its cost, and of one file.
+_MOST_READ = 64 << 20
+_LARGEST = 16 << 20
 
 
 def default_path() -> Path:
@@ -32,17 +37,40 @@ def default_path() -> Path:
 
 
 def cost_of(source: Path) -> int:
-    """The bytes of all sources in a folder or an archive that a compiler may get."""
-    files = _files(source) if source.is_dir() else archives.member_sizes(source)
-    return sum(_FACTORS.get(os.path.splitext(name)[1].lower(), 0) * size for name, size in files)
+    """What all sources in a folder or an archive cost (see `engine.costs`), as if each were
+    compiled. Headers are looked for in all folders that are called ``include``, too."""
+    texts: dict[str, bytes] = {}
+    left = _MOST_READ
+    for name, text in _texts(source):
+        left -= len(text)
+        if left < 0:
+            break
+        texts[os.path.normpath(name)] = text
+    folders = {os.path.dirname(name) for name in texts}
+    include = sorted(each for each in folders if os.path.basename(each) == "include")
+    costs = Costs(texts.get)
+    return sum(
+        costs.of_source(name, include)
+        for name in texts
+        if os.path.splitext(name)[1].lower() in _SOURCES
+    )
 
 
-def _files(folder: Path) -> Iterator[tuple[str, int]]:
+def _texts(source: Path) -> Iterator[tuple[str, bytes]]:
+    if source.is_dir():
+        return _files(source)
+    return archives.member_texts(source, suffixes=_READ, largest=_LARGEST)
+
+
+def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [each for each in folders if each not in _SKIPPED]
         for name in names:
-            with contextlib.suppress(OSError):
-                yield name, os.stat(os.path.join(parent, name)).st_size
+            if os.path.splitext(name)[1].lower() in _READ:
+                path = os.path.join(parent, name)
+                with contextlib.suppress(OSError):
+                    if os.stat(path).st_size <= _LARGEST:
+                        yield os.path.relpath(path, folder), Path(path).read_bytes()
 
 
 class History:

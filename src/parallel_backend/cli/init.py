@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from parallel_backend.cli.arguments import PROGRAM, Parser
 from parallel_backend.cli.projects import (
     OLDEST_SETUPTOOLS,
     OWN_REQUIREMENT,
@@ -136,8 +137,8 @@ def _write(path: Path, text: str) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    made = argparse.ArgumentParser(
-        prog="parallel-backend init",
+    made = Parser(
+        prog=f"{PROGRAM} init",
         description="Let the pyproject.toml of a setuptools project name parallel_backend. The "
         "change is shown first; all else stays as it is.",
         epilog="exit status: 0 it names parallel_backend, 1 nothing was changed, 2 it cannot be "

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import parallel_backend
+from parallel_backend.cli.arguments import PROGRAM, Parser
 from parallel_backend.cli.projects import (
     OLDEST_SETUPTOOLS,
     OWN_REQUIREMENT,
@@ -122,8 +123,8 @@ def _contents(package: Path) -> dict[str, bytes]:
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    made = argparse.ArgumentParser(
-        prog="parallel-backend vendor",
+    made = Parser(
+        prog=f"{PROGRAM} vendor",
         description="Copy this package into DEST, a folder of a project's tree, and print what its "
         "pyproject.toml must say to build with the copy.",
         epilog="exit status: 0 copied, or current; 1 not current; 2 a mistake in what was asked "

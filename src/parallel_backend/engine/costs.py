@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 __all__ = ["Costs"]
@@ -28,10 +28,14 @@ _DEEPEST = 50
 
 
 class Costs:
-    """Costs in bytes. Files are read once; the work for one source is bounded."""
+    """Costs in bytes. Files are read once; the work for one source is bounded.
 
-    def __init__(self) -> None:
+    `read`: gives what a file holds, None for one that is not there.
+    """
+
+    def __init__(self, read: Callable[[str], bytes | None] | None = None) -> None:
         self._files: dict[str, tuple[int, list[str], bool] | None] = {}
+        self._read = read or _read
 
     def of_extension(self, extension: Any) -> int:
         """The cost of all sources of an `Extension`."""
@@ -67,16 +71,20 @@ class Costs:
     def _facts(self, path: str) -> tuple[int, list[str], bool] | None:
         """Size, included names, and whether a second inclusion is empty."""
         if path not in self._files:
-            self._files[path] = _read(path)
+            data = self._read(path)
+            self._files[path] = None if data is None else _facts_of(data)
         return self._files[path]
 
 
-def _read(path: str) -> tuple[int, list[str], bool] | None:
+def _read(path: str) -> bytes | None:
     try:
         with open(path, "rb") as stream:
-            data = stream.read()
+            return stream.read()
     except (OSError, ValueError):
         return None
+
+
+def _facts_of(data: bytes) -> tuple[int, list[str], bool]:
     guard = _GUARD.match(data[:8192])
     guarded = guard is not None and guard[1] == guard[2]
     return len(data), [os.fsdecode(name) for name in _INCLUDE.findall(data)], guarded
