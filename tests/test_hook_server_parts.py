@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import site
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -18,8 +19,9 @@ from typing import Any, cast
 
 import pytest
 
+from harness import SOURCE
 from hook_process import descriptors
-from hook_server_harness import before_end_is_no_child
+from hook_server_harness import PATIENCE, before_end_is_no_child
 from parallel_backend.hook_server import (
     ServerEndedError,
     hook,
@@ -43,6 +45,39 @@ def test_a_group_of_a_process_that_has_ended_is_no_error() -> None:
     lead_group(NOBODY)
     signal_group(NOBODY, signal.SIGTERM)
     assert os.getpgrp() == before
+
+
+BECOME = """
+import os, select, signal, sys
+from parallel_backend.hook_server.fork import Signals
+signals = Signals(mask=None, interruptible=False)
+if len(sys.argv) > 1:
+    assert select.select([signals.inlet], [], [], 30)[0]
+    print(signals.take())
+else:
+    os.kill(os.getpid(), signal.SIGTERM)
+    mask = signals.hold()
+    os.kill(os.getpid(), signal.SIGHUP)
+    signals.let_go(mask)
+    print(sorted(signals.take()))
+    os.kill(os.getpid(), signal.SIGTERM)
+    signals.hold()
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-c", os.environ["CODE"], "again"])
+"""
+
+
+def test_a_signal_that_nobody_has_taken_yet_is_for_the_interpreter_that_follows() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BECOME],
+        env={**os.environ, "CODE": BECOME, "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    both, last = [signal.SIGHUP, signal.SIGTERM], [signal.SIGTERM]
+    assert done.stdout.splitlines() == [str([*map(int, both)]), str([*map(int, last)])]
 
 
 def test_where_no_process_can_be_made_a_fork_leaves_nothing(

@@ -50,6 +50,7 @@ class Signals:
             _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
         for number in heeded:
             _signal.signal(number, lambda number, _frame: self._noted.append(number))
+        self._heeded = heeded
         before = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, heeded)
         self.mask = [*map(int, before if mask is None else mask)]
 
@@ -58,6 +59,18 @@ class Signals:
         os.read(self.inlet, 1 << 10)
         # One may come between any two steps.
         return [self._noted.pop(0) for _ in range(len(self._noted))]
+
+    def hold(self) -> Iterable[int]:
+        """Let signals wait, those that have come and were not taken, too: for the interpreter that
+        this process becomes, or for `let_go`, which wants what this returns."""
+        mask: Iterable[int] = _signal.pthread_sigmask(_signal.SIG_BLOCK, self._heeded)
+        while self._noted:
+            os.kill(os.getpid(), self._noted.pop())
+        return mask
+
+    def let_go(self, mask: Iterable[int]) -> None:
+        """Take signals again."""
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
     def be_as_at_start(self) -> None:
         """In a hook's process: heed signals as a fresh process does, in the background."""

@@ -167,24 +167,24 @@ class ForkServer:
         """Become another interpreter that takes this request, unless that was tried too often."""
         if self._starts >= _MOST_STARTS and not unfit:
             return
-        start_afresh(
-            self._channel,
-            command=self._command,
-            folder=self._surroundings.folder_for(environment, request.source),
-            state={
-                "asked": environment,
-                "base": self._surroundings.base,
-                "commands": self._resumption.commands
-                and self._warmth.has_only_what_is_wanted(request),
-                "ended": not self._reading,
-                "leaving": self._leaving,
-                "lines": [request.line, *(each.line for each in self._service.queue)],
-                "mask": self._signals.mask,
-                "rest": self._lines.rest,
-                "starts": self._starts + 1,
-                "unfit": [*self._resumption.unfit, unfit] if unfit else [],
-            },
-        )
+        folder = self._surroundings.folder_for(environment, request.source)
+        state = {
+            "asked": environment,
+            "base": self._surroundings.base,
+            "commands": self._resumption.commands and self._warmth.has_only_what_is_wanted(request),
+            "ended": not self._reading,
+            "leaving": self._leaving,
+            "lines": [request.line, *(each.line for each in self._service.queue)],
+            "mask": self._signals.mask,
+            "rest": self._lines.rest,
+            "starts": self._starts + 1,
+            "unfit": [*self._resumption.unfit, unfit] if unfit else [],
+        }
+        mask = self._signals.hold()  # what comes now is for the next interpreter
+        try:
+            start_afresh(self._channel, command=self._command, folder=folder, state=state)
+        finally:
+            self._signals.let_go(mask)
 
 
 def _compile(script: str) -> None:
