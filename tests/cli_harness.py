@@ -18,18 +18,21 @@ from typing import Any
 
 from harness import QUICK_COMPILE, SOURCE
 from parallel_backend.cli.building import Building, Result
+from projects import TINY_C, make_project
 
 __all__ = [
     "IN_TREE",
     "PATIENCE",
     "building",
     "command",
+    "in_tree",
     "leftovers",
     "pack",
     "run",
     "tar_of",
     "variables",
     "wheel",
+    "with_extension",
 ]
 
 PATIENCE = 300  # seconds; a run that hangs fails its test, not all of them
@@ -46,13 +49,41 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     return name
 """
 
+_SETUP = (
+    "from setuptools import Extension, setup\n"
+    "setup(ext_modules=[Extension('{0}', ['{0}.c', '{0}_more.c'])])\n"
+)
+
 
 def building(tmp_path: Path, label: str, **result: Any) -> Building:
     """One that never ran."""
-    shop: Any = SimpleNamespace(out=tmp_path, timings=None)
+    shop: Any = SimpleNamespace(out=tmp_path, made=tmp_path, timings=tmp_path, private=tmp_path)
     made = Building(source=Path(label), label=label, shop=shop, estimate=10.0)
     made.result = Result(**result)
     return made
+
+
+def with_extension(folder: Path, *, name: str, broken: bool = False) -> Path:
+    """A project with an extension of two sources; the second one perhaps does not compile."""
+    return make_project(
+        folder,
+        name=f"of_{name}",
+        setup=_SETUP.format(name),
+        files={
+            f"{name}.c": TINY_C.format(name=name),
+            f"{name}_more.c": "#error this is the broken line\n" if broken else "",
+        },
+    )
+
+
+def in_tree(folder: Path, body: str = "pass") -> Path:
+    """A project with a backend of its own, in its tree."""
+    return make_project(
+        folder,
+        name=folder.name,
+        build_system='requires = []\nbuild-backend = "own"\nbackend-path = ["."]',
+        files={"own.py": IN_TREE.format(body=body, name=folder.name)},
+    )
 
 
 def variables(tmp_path: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:

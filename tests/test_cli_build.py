@@ -12,36 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cli_harness import IN_TREE, leftovers, pack, run
+from cli_harness import in_tree, leftovers, pack, run, with_extension
 from harness import PLAIN_BACKEND, QUICK_COMPILE, build_wheel, wheel_bytes_equal
-from projects import TINY_C, make_project
-
-SETUP = (
-    "from setuptools import Extension, setup\n"
-    "setup(ext_modules=[Extension('{0}', ['{0}.c', '{0}_more.c'])])\n"
-)
-
-
-def with_extension(folder: Path, *, name: str, broken: bool = False) -> Path:
-    return make_project(
-        folder,
-        name=f"of_{name}",
-        setup=SETUP.format(name),
-        files={
-            f"{name}.c": TINY_C.format(name=name),
-            f"{name}_more.c": "#error this is the broken line\n" if broken else "",
-        },
-    )
-
-
-def in_tree(folder: Path, body: str = "pass") -> Path:
-    """A project with a backend of its own, in its tree."""
-    return make_project(
-        folder,
-        name=folder.name,
-        build_system='requires = []\nbuild-backend = "own"\nbackend-path = ["."]',
-        files={"own.py": IN_TREE.format(body=body, name=folder.name)},
-    )
+from projects import make_project
 
 
 def of_backend(folder: Path, package: str, backend: str) -> Path:
@@ -254,30 +227,3 @@ def test_a_hostile_archive_fails_alone(tmp_path: Path) -> None:
     assert "leads out of it" in found["evil-1.0"][-1]
     assert found["own-1.0"][-1] == "built by own"
     assert not [*tmp_path.rglob("evil")]
-
-
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (["nothing"], "nothing is no folder and no file"),
-        (["text.txt"], "text.txt is no folder, and no archive by its name: .tar.gz, "),
-        (["own", "./own"], "own is named twice"),
-        (["x.zip", "--editable-wheel"], "x.zip is an archive; an editable wheel needs a folder"),
-        (["own", "--python", "no-such-python"], "--python no-such-python: no Python runs by this"),
-        (["own", "--python", "./old"], "--python ./old is Python 3.10; it must be 3.11 or newer"),
-        (["own", "-o", "text.txt"], "File exists"),
-    ],
-)
-def test_a_mistake_of_use_is_one_line_and_status_2(
-    tmp_path: Path, words: list[str], told: str
-) -> None:
-    in_tree(tmp_path / "own")
-    (tmp_path / "text.txt").write_text("")
-    (tmp_path / "x.zip").write_text("")
-    (tmp_path / "old").write_text("#!/bin/sh\necho 3 10 /old\n")
-    (tmp_path / "old").chmod(0o755)
-    done = run("build", *words, tmp_path=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("parallel-backend: error: ")
-    assert told in done.stderr
-    assert done.stderr.count("\n") == 1

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from hook_server_harness import is_alive, until
 from parallel_backend.cli.building import Building, Shop
 from parallel_backend.cli.environments import EnvironmentFailedError, Runner
 from projects import TINY_C, make_project
+from timings_harness import embedded
 
 # It says who it and its child are, and then does not end by itself.
 STUCK = """
@@ -111,6 +113,49 @@ def test_compilers_of_our_own_backend_end_too(tmp_path: Path) -> None:
     assert leftovers(tmp_path, tmp_path / "out") == []
 
 
+def test_who_asks_often_enough_leaves_nothing_of_our_backend(tmp_path: Path) -> None:
+    """A hook that is killed cannot delete its private folder."""
+    file = tmp_path / "pid"
+    make_project(
+        tmp_path / "one",
+        setup="import os, pathlib, signal, time\n"
+        "for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):\n"
+        "    signal.signal(number, signal.SIG_IGN)\n"
+        f"pathlib.Path({str(file)!r}).write_text(str(os.getpid()))\n"
+        "time.sleep(600)\n",
+    )
+    process = subprocess.Popen(
+        command("build", "one", "-n", "-o", "out", "--timings", "out"),
+        cwd=tmp_path,
+        env=variables(tmp_path),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    try:
+        until(lambda: file.exists() and file.read_text() != "")
+        process.send_signal(signal.SIGINT)
+        while "ending what runs" not in process.stderr.readline():
+            assert process.poll() is None
+        # Each is heard of by itself: what is asked for twice at once is asked for once.
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        out, err = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "parallel-backend: broken off"
+    assert out.splitlines()[1].split()[-1] == "cancelled"
+    until(lambda: not is_alive(int(file.read_text())))
+    assert leftovers(tmp_path, tmp_path / "out") == []
+    told = embedded(tmp_path / "out/timings.html")
+    assert ["result", "broken off"] in told["told"]
+    assert "failed" not in [verdict[0] for verdict in told["verdicts"]]
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_what_installs_is_broken_off_with_all_that_it_started(tmp_path: Path, times: int) -> None:
     file = tmp_path / "pids"
@@ -182,8 +227,6 @@ def test_an_error_of_whatever_kind_fails_one_project(tmp_path: Path) -> None:
     assert building.result.status == "failed"
     assert building.result.note == "KeyError: 'no such kind'"
     assert "Traceback" in building.log.read_text()
-    building.log.unlink()
-    building._count()
     assert building.result.compiled == 0
 
 
@@ -200,4 +243,5 @@ def shop(tmp_path: Path, python: str) -> Shop:
         lent=tmp_path,
         variables={},
         jobs=1,
+        timings=tmp_path,
     )

@@ -19,8 +19,7 @@ from cli_harness import PATIENCE, building, command, variables
 from parallel_backend.cli.building import Result
 from parallel_backend.cli.following import Follower, Work
 from parallel_backend.cli.progress import time_left, watching
-from parallel_backend.timings.record import happened, in_slot, recording, span
-from parallel_backend.timings.session import RECORDS
+from parallel_backend.timings.record import RECORDS, happened, in_slot, recording, span
 from projects import TINY_C, make_project
 
 # It tells that it runs, and waits to be let go on.
@@ -106,6 +105,23 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(
     monkeypatch.setenv("TERM", "dumb")
     watch_one(tmp_path, status="failed", note="why")
     assert terminal.getvalue().splitlines()[:-1] == LINES
+
+
+def test_a_projects_output_does_not_steer_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = building(tmp_path, "one-1.0")
+    one.log.write_text("\x1b[2Jit\tfails\r\x07\n")
+    for name in ("xterm", "dumb"):
+        terminal = on_terminal(monkeypatch)
+        monkeypatch.setenv("TERM", name)
+        with watching([one], jobs=2, quiet=False, verbose=False) as watch:
+            one.began = time.monotonic()
+            watch.begun(one)
+            one.result = Result(status="failed", seconds=1.0)
+            watch.ended(one)
+        assert "    \\x1b[2Jit" in terminal.getvalue()
+        assert "    \\x07" in terminal.getvalue()
 
 
 def test_more_slots_than_the_terminal_has_lines_are_counted(

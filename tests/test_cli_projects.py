@@ -156,6 +156,13 @@ ADDED = (
             None,
             NAMED.format("setuptools", "Parallel_Backend>=1", ""),
         ),
+        (
+            NAMED.format("setuptools", "Cython", ":legacy"),
+            None,
+            NAMED.format("setuptools", "Cython", ":legacy").replace(
+                '"Cython"', '"Cython", "parallel-backend"'
+            ),
+        ),
         ('[project]\nname = "x"\n', None, f'[project]\nname = "x"\n\n{ADDED}'),
         ('[project]\nname = "x"', None, f'[project]\nname = "x"\n\n{ADDED}'),
         ("x = 1\r\n", None, f"x = 1\n\n{ADDED}".replace("\n", "\r\n")),
@@ -269,6 +276,19 @@ def test_a_vendored_copy_builds_the_project_with_the_lines_that_are_printed(
     )
     assert cli.main(["vendor", str(folder / "tools/backend")]) == 0
     assert capsys.readouterr().out.splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("place", "pattern"), [(".", "parallel_backend"), ("odd dir \u00e9", "odd?dir?\u00e9")]
+)
+def test_the_line_for_an_sdist_takes_the_copy_and_no_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str, pattern: str
+) -> None:
+    """Its words are split at spaces."""
+    folder = make_project(tmp_path / "project")
+    assert cli.main(["vendor", str(folder / place)]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line == f"recursive-include {pattern} *.py *.html *.css *.js py.typed"
 
 
 def test_check_says_if_a_copy_is_current(

@@ -207,6 +207,11 @@ def test_a_mistake_in_the_options_is_one_line_and_status_2(
         ("parallel-backend build ", "--no", ["--no-isolation"]),
         ("parallel-backend completion ", "z", ["zsh"]),
         ("parallel-backend vendor a ", "--c", ["--check"]),
+        ("parallel-backend ", "--v", ["--version"]),
+        # Nothing of ours: the shell offers files.
+        ("parallel-backend build ", "''", []),
+        ("parallel-backend build -o ", "''", []),
+        ("parallel-backend completion ", "''", ["bash", "fish", "zsh"]),
     ],
 )
 def test_bash_completes_commands_and_options(

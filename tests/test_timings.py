@@ -14,7 +14,7 @@ from parallel_backend.timings.events import Event, read_events
 from parallel_backend.timings.path import critical_path
 from parallel_backend.timings.timeline import Source, lay_out
 from parallel_backend.timings.trace import trace
-from parallel_backend.timings.verdicts import verdicts
+from parallel_backend.timings.verdicts import broken_off, verdicts
 from timings_harness import happened, judged, laid_out
 
 # What the format's document demands of each kind of event (ph), and which kinds there are here.
@@ -283,6 +283,32 @@ def test_a_failure_comes_first_and_names_the_innermost_unit_that_failed() -> Non
     assert first.kind == "failed"
     assert first.text.startswith("The source b.c of extension ext failed, 3.0\N{NO-BREAK SPACE}s")
     assert first.text.endswith("gcc ended with exit status 1.")
+
+
+def test_what_a_signal_ended_did_not_fail() -> None:
+    events = [
+        happened("hook", "build_wheel", 0, 4, result="cancelled"),
+        happened("compile", "a.c", 1, 4, result="failed", error="killed"),
+    ]
+    assert [each.kind for each in judged(events) if each.kind == "failed"] == []
+    timeline = laid_out(events)
+    assert broken_off(timeline) == {0}
+    # Of many projects each one's own end counts, whatever its hooks say.
+    project = happened("project", "one", 0, 5, result="failed")
+    assert judged([*events, project])[0].kind == "failed"
+
+
+def test_each_project_that_failed_is_told() -> None:
+    sources = [
+        Source(label=name, events=[happened("project", name, 0, 5, result=result)])
+        for name, result in (("one", "failed"), ("two", "done"), ("three", "failed"))
+    ]
+    timeline = lay_out(sources, slots=2)
+    told = [each for each in verdicts(timeline, critical_path(timeline)) if each.kind == "failed"]
+    assert [each.text.partition(",")[0] for each in told] == [
+        "The project one failed in one",
+        "The project three failed in three",
+    ]
 
 
 def test_a_build_that_reused_all_says_so() -> None:

@@ -103,13 +103,17 @@ class Backend:
             settings = read_settings(
                 config_settings=config_settings, environ=os.environ, folder=Path.cwd()
             )
+            place = None
             if settings.timings is not None:
-                from parallel_backend.timings.folder import check_folder
+                from parallel_backend.timings.folder import check_folder, is_shared
 
                 check_folder(settings.timings)
+                # Where this process is killed, whoever runs it deletes what it leaves.
+                place = settings.timings if is_shared(settings.timings) else None
             return run_hook(
                 lambda private: self._delegate(hook, settings, private, folders),
                 in_place=settings.hooks == "in-place",
+                place=place,
             )
 
     def _delegate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import signal
 import sys
@@ -11,7 +12,13 @@ from typing import Any
 
 from parallel_backend.errors import HookProcessError
 
-__all__ = ["pack", "signal_name", "travels", "unpack"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["fork_traceback", "pack", "signal_name", "travels", "unpack"]
+
+_PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
 
 class _ForkTraceback(Exception):
@@ -36,7 +43,7 @@ def pack(succeeded: bool, value: Any) -> bytes:
         told = f"{kind.__module__}.{kind.__qualname__}: {_text(value)}"
         notes = [str(note) for note in getattr(value, "__notes__", ())]
         with contextlib.suppress(Exception):  # a class whose __str__ fails
-            text = "".join(traceback.format_exception(value))
+            text = "".join(traceback.format_exception(kind, value, _of_others(value)))
     try:
         data = pickle.dumps(value)
         pickle.loads(data)
@@ -44,6 +51,21 @@ def pack(succeeded: bool, value: Any) -> bytes:
         data = b""
         told = told or f"the result cannot be sent back: {error}"
     return pickle.dumps((succeeded, data, told, notes, text))
+
+
+def _of_others(error: BaseException) -> TracebackType | None:
+    """Its traceback without the frames of this package that come first, if there are others."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        trace = trace.tb_next
+    return trace or error.__traceback__
+
+
+def fork_traceback(text: str) -> str:
+    """Of a formatted exception that came from a fork what was raised there, or all of it."""
+    _, _, rest = text.partition(f'{_ForkTraceback.__name__}: \n"""\n')
+    inner, end, _ = rest.rpartition('"""\n\nThe above exception was the direct cause ')
+    return inner if end else text
 
 
 def _text(value: object) -> str:

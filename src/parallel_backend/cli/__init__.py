@@ -32,9 +32,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     :param argv: the arguments without the program's name, by default ``sys.argv[1:]``.
-    :returns: the exit status: 0, or 2 for a mistake in the settings, which is one line on stderr.
+    :returns: the exit status: 0, 2 for a mistake in the settings, which is one line on stderr, or
+        what the command says; 1 where standard output takes nothing, 141 where nobody reads it.
     """
     words = [*(sys.argv[1:] if argv is None else argv)]
+    _open_closed_streams()
+    try:
+        status = _main(words)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has read enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + 13  # as of a command that SIGPIPE ends
+    except OSError as error:
+        print(f"parallel-backend: error: standard output: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    return status
+
+
+def _open_closed_streams() -> None:
+    """What is opened next would else be taken for one of them, by us and by what we start."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest one that is free, which is this one
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r", closefd=False))
+
+
+def _main(words: list[str]) -> int:
     if words[:1] == ["serve"]:  # what follows is for the server, which knows its own options
         return _serve(words[1:])
     if words and words[0] in _COMMANDS:  # each is imported, and reads settings, if it must

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from typing import NoReturn
 
-__all__ = ["PROGRAM", "Parser", "positive"]
+__all__ = ["PROGRAM", "Parser", "positive", "reason_of"]
 
 PROGRAM = "parallel-backend"
 
@@ -18,6 +19,15 @@ class Parser(argparse.ArgumentParser):
         """Tell it on stderr, and exit with 2."""
         line = f"{PROGRAM}: error: {message} (see {self.prog} --help)"
         self.exit(2, " ".join(line.split()) + "\n")
+
+
+def reason_of(error: Exception) -> str:
+    """Why something was not done, in one line."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        files = [os.fsdecode(each) for each in (error.filename, error.filename2) if each]
+        text = ": ".join([" -> ".join(files), error.strerror] if files else [error.strerror])
+    return " ".join(text.split())
 
 
 def positive(text: str) -> int:

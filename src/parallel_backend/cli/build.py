@@ -5,36 +5,34 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from parallel_backend.cli import archives
-from parallel_backend.cli.arguments import PROGRAM, Parser, positive
+from parallel_backend.cli.arguments import PROGRAM, Parser, positive, reason_of
 from parallel_backend.cli.building import KINDS, Building, Shop
 from parallel_backend.cli.endings import Endings
 from parallel_backend.cli.environments import lend_backend
 from parallel_backend.cli.history import History, default_path
-from parallel_backend.cli.progress import is_picture, watching
-from parallel_backend.cli.projects import known_name
+from parallel_backend.cli.progress import watching
 from parallel_backend.cli.reports import as_json, table, totals
 from parallel_backend.cli.schedule import run_all
 from parallel_backend.cli.timings import asked_folder, timed
+from parallel_backend.cli.wanted import (
+    UseError,
+    find_interpreter,
+    find_sources,
+    make_folder,
+    read_config_settings,
+)
 from parallel_backend.errors import ParallelBackendError
 from parallel_backend.jobserver import Pool, open_pool
-from parallel_backend.settings import Settings, read_settings
+from parallel_backend.settings import VARIABLES, Settings, read_settings
 
 __all__ = ["main", "parser"]
-
-_OLDEST = (3, 11)
-
-
-class _UseError(ParallelBackendError):
-    """What was asked for cannot be."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -45,31 +43,33 @@ def main(words: Sequence[str]) -> int:
     asked = parser().parse_args(words)
     with Endings() as endings:
         try:
-            is_built = _build(asked, endings)
+            is_built, told = _build(asked, endings)
         except (ParallelBackendError, OSError) as error:
-            print(f"parallel-backend: error: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"{PROGRAM}: error: {reason_of(error)}", file=sys.stderr)
             return 2
+        if told:
+            print(told)
         if endings.number:
             print("parallel-backend: broken off", file=sys.stderr)
             return 128 + endings.number
     return 0 if is_built else 1
 
 
-def _build(asked: argparse.Namespace, endings: Endings) -> bool:
+def _build(asked: argparse.Namespace, endings: Endings) -> tuple[bool, str]:
+    """Whether all is built, and what to print."""
     began = time.monotonic()
     if os.name != "posix":  # pragma: no cover - Linux is POSIX
-        raise _UseError("build works on POSIX systems")
-    sources = _sources(asked)
-    python = _interpreter(asked.python)
-    out = Path(asked.out).absolute()
-    config_settings = _config_settings(asked.config_settings)
+        raise UseError("build works on POSIX systems")
+    sources = find_sources(asked.sources, kind=asked.kind)
+    python = find_interpreter(asked.python)
+    config_settings = read_config_settings(asked.config_settings)
     timings = asked_folder(asked.timings, config_settings)
-    out.mkdir(parents=True, exist_ok=True)
+    out = make_folder(asked.out)
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context
         private = Path(enter(_folder(prefix="parallel-backend-")))
         made = Path(enter(_folder(prefix=".parallel-backend-", dir=out)))
-        settings = _settings(asked.jobs, folder=private)
+        settings = _settings(asked.jobs, config_settings, folder=private)
         pool = enter(_opened(settings, private))
         jobs = pool.limit or settings.slots()
         shop = Shop(
@@ -88,7 +88,6 @@ def _build(asked: argparse.Namespace, endings: Endings) -> bool:
                 timed(
                     timings,
                     list(sources),
-                    watched=is_picture(quiet=asked.quiet),
                     private=private,
                     jobs=jobs,
                     report=_reporter(asked),
@@ -100,11 +99,12 @@ def _build(asked: argparse.Namespace, endings: Endings) -> bool:
         ]
         _run(buildings, asked, pool=pool, jobs=jobs, endings=endings)
     seconds = time.monotonic() - began
+    told = "\n".join([*table(buildings), totals(buildings, seconds=seconds, jobs=jobs)])
     if asked.json:
-        print(as_json(buildings, seconds=seconds, jobs=jobs))
-    elif not asked.quiet:
-        print("\n".join([*table(buildings), totals(buildings, seconds=seconds, jobs=jobs)]))
-    return all(each.result.status == "built" for each in buildings)
+        told = as_json(buildings, seconds=seconds, jobs=jobs)
+    elif asked.quiet:
+        told = ""
+    return all(each.result.status == "built" for each in buildings), told
 
 
 def _run(
@@ -136,53 +136,11 @@ def _run(
     history.save()
 
 
-def _sources(asked: argparse.Namespace) -> dict[str, Path]:
-    """What is to be built, each by a name of its own."""
-    found: dict[str, Path] = {}
-    for word in dict.fromkeys(asked.sources):
-        path = Path(word)
-        if path.is_dir():
-            name = known_name(path)
-        elif not path.is_file():
-            raise _UseError(f"{path} is no folder and no file")
-        elif not path.name.lower().endswith(archives.SUFFIXES):
-            endings = ", ".join(archives.SUFFIXES)
-            raise _UseError(f"{path} is no folder, and no archive by its name: {endings}")
-        elif asked.kind == "editable-wheel":
-            raise _UseError(f"{path} is an archive; an editable wheel needs a folder that stays")
-        else:
-            name = archives.stem(path)
-        if any(path.samefile(other) for other in found.values()):
-            raise _UseError(f"{path} is named twice")
-        label, number = name, 1
-        while label in found:
-            number += 1
-            label = f"{name}-{number}"
-        found[label] = path
-    return found
-
-
-def _interpreter(word: str | None) -> str:
-    """The whole path of an interpreter that our backend and the hook server can run in."""
-    if word is None:
-        return sys.executable
-    code = "import sys; print(*sys.version_info[:2], sys.executable)"
-    try:
-        done = subprocess.run(
-            [word, "-c", code], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=True
-        )
-        major, minor, path = done.stdout.strip().split(" ", 2)
-        version = (int(major), int(minor))
-    except (OSError, subprocess.CalledProcessError, ValueError) as error:
-        raise _UseError(f"--python {word}: no Python runs by this name") from error
-    if version < _OLDEST:
-        oldest = ".".join(map(str, _OLDEST))
-        raise _UseError(f"--python {word} is Python {major}.{minor}; it must be {oldest} or newer")
-    return path
-
-
-def _settings(jobs: int | None, *, folder: Path) -> Settings:
-    """Of the user and the machine: no project's."""
+def _settings(jobs: int | None, config_settings: Mapping[str, Any], *, folder: Path) -> Settings:
+    """Of the user and the machine: no project's. Raises SettingsError for a value of ours, too,
+    that every backend would complain of later."""
+    ours = {key: value for key, value in config_settings.items() if key in VARIABLES}
+    read_settings(config_settings=ours, environ=os.environ, folder=folder)
     told = None if jobs is None else {"jobs": str(jobs)}
     return read_settings(config_settings=told, environ=os.environ, folder=folder)
 
@@ -205,20 +163,6 @@ def _reporter(asked: argparse.Namespace) -> Callable[[str], None]:
 
 def _folder(*, prefix: str, dir: Path | None = None) -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix=prefix, dir=dir, ignore_cleanup_errors=True)
-
-
-def _config_settings(words: Sequence[str]) -> dict[str, Any]:
-    """KEY=VALUE words as a frontend hands them on: a list where a key is repeated."""
-    found: dict[str, Any] = {}
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in found:
-            found[key] = value
-        elif isinstance(found[key], list):
-            found[key].append(value)
-        else:
-            found[key] = [found[key], value]
-    return found
 
 
 def parser() -> argparse.ArgumentParser:

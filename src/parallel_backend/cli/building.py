@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import tempfile
 import threading
 import time
@@ -34,8 +33,10 @@ from parallel_backend.hook_server import (
     HookMissingError,
     HookServer,
 )
+from parallel_backend.outcome import fork_traceback
 from parallel_backend.settings import VARIABLES
-from parallel_backend.timings.record import span
+from parallel_backend.timings.events import read_events
+from parallel_backend.timings.record import RECORDS, span
 
 __all__ = ["KINDS", "Building", "Result", "Shop"]
 
@@ -45,8 +46,6 @@ KINDS = {
     "sdist": ("sdist", "sdist_directory"),
     "editable-wheel": ("editable", "wheel_directory"),
 }
-
-_CLOSING = re.compile(r"^parallel-backend: .*: (\d+) compiled, (\d+) reused\b", re.MULTILINE)
 
 
 class _CancelledError(ParallelBackendError):
@@ -82,7 +81,7 @@ class Shop:
     lent: Path
     variables: Mapping[str, str]
     jobs: int
-    timings: Path | None = None
+    timings: Path
     #: Who made which file, by its name.
     names: dict[str, str] = field(default_factory=dict)
 
@@ -122,9 +121,10 @@ class Building:
 
     def __post_init__(self) -> None:
         self.log = self.shop.out / f"{self.label}.log"
-        timings = self.shop.timings
-        #: Where its hooks leave their records, if they are to.
-        self.records = None if timings is None else timings / self.label
+        # Another run may write a log of that name meanwhile.
+        self._log = self.shop.made / f"{self.label}.log"
+        #: Where its hooks leave their records.
+        self.records = self.shop.timings / self.label
         self._lock = threading.Lock()
         self._cancelled = False
         self._runner: Runner | None = None
@@ -143,7 +143,7 @@ class Building:
         self.began = time.monotonic()
         result = self.result
         try:
-            self.log.write_bytes(b"")
+            self._show_log()
             with (
                 tempfile.TemporaryDirectory(
                     prefix="project-", dir=self.shop.private, ignore_cleanup_errors=True
@@ -156,6 +156,8 @@ class Building:
             result.status = "cancelled" if self._cancelled else "failed"
             result.note = "" if self._cancelled else _one_line(error)
             self._write_log(error)
+        with contextlib.suppress(OSError):
+            os.replace(self._log, self.log)
         result.seconds = time.monotonic() - self.began
         self._count()
         return result.status == "built"
@@ -207,8 +209,8 @@ class Building:
                     source=source,
                     arguments={**arguments, "config_settings": given},
                     environment={**variables, **told, **self._timings(backend)},
-                    stdout=self.log,
-                    stderr=self.log,
+                    stdout=self._log,
+                    stderr=self._log,
                 )
 
             self._enter("asks for requirements")
@@ -219,9 +221,19 @@ class Building:
 
     def _timings(self, backend: str) -> dict[str, str]:
         """Where the hooks of our backend are to leave their records."""
-        if self.records is None or not backend.startswith("parallel_backend"):
+        if not backend.startswith("parallel_backend"):
             return {}
         return {VARIABLES["timings"]: str(self.records)}
+
+    def _show_log(self) -> None:
+        """Have a new log, which can be read in the shop's folder while it is written."""
+        self._log.write_bytes(b"")
+        shown = self._log.with_suffix(".shown")
+        try:
+            os.link(self._log, shown)
+            os.replace(shown, self.log)
+        except OSError:  # no links there: it is seen in the end
+            self.log.unlink(missing_ok=True)
 
     def _unpacked(self, folder: Path) -> Path:
         if self.source.is_dir():
@@ -241,7 +253,7 @@ class Building:
             )
         temporary = folder / "tmp"
         temporary.mkdir()
-        runner = Runner(log=self.log, folder=temporary)
+        runner = Runner(log=self._log, folder=temporary)
         with self._lock:
             self._runner = runner
         environment = Isolated(
@@ -279,24 +291,26 @@ class Building:
         """What the log does not hold yet of a failure."""
         told = str(error)
         if isinstance(error, HookFailedError):
-            told = error.message if error.type == "SystemExit" else error.traceback
+            told = error.message if _has_ended(error) else fork_traceback(error.traceback)
         elif isinstance(error, BackendMissingError):
             told = error.traceback
         elif not isinstance(error, (ParallelBackendError, OSError)):
             told = "".join(traceback.format_exception(error))
-        with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8") as log:
+        with contextlib.suppress(OSError), self._log.open("a", encoding="utf-8") as log:
             log.write(f"{told.rstrip()}\n")
 
     def _count(self) -> None:
-        """Add up what our backend's closing lines say; those of other backends say nothing."""
+        """Add up what the hooks of our backend have recorded; others record nothing."""
         if not self.result.backend.startswith("parallel_backend"):
             return
-        try:
-            found = _CLOSING.findall(self.log.read_text(encoding="utf-8", errors="replace"))
-        except OSError:  # somebody has deleted it
-            return
-        self.result.compiled = sum(int(compiled) for compiled, _ in found)
-        self.result.reused = sum(int(reused) for _, reused in found)
+        results = [
+            event.result
+            for path in (self.records / RECORDS).glob("*")
+            for event in read_events(path)
+            if event.kind == "compile"
+        ]
+        self.result.compiled = results.count("done")
+        self.result.reused = results.count("reused")
 
 
 def _without_ours(requirements: Sequence[str]) -> list[str]:
@@ -304,10 +318,17 @@ def _without_ours(requirements: Sequence[str]) -> list[str]:
     return [each for each in requirements if requirement_name(each) != OWN_REQUIREMENT]
 
 
+def _has_ended(error: HookFailedError) -> bool:
+    """It is no failure of code, but says why the build ended."""
+    return error.type == "SystemExit"
+
+
 def _one_line(error: Exception) -> str:
     if isinstance(error, HookFailedError):
         lines = [line for line in error.message.splitlines() if line.strip()] or [""]
-        text = lines[0] if error.type == "SystemExit" else f"{error.type}: {lines[0]}"
+        text = lines[0] if _has_ended(error) else f"{error.type}: {' '.join(lines)}"
+        if isinstance(error.code, int):
+            text = f"exit status {error.code}"
     elif isinstance(error, HookExitedError):
         text = f"its process ended with exit status {error.status}"
     elif isinstance(error, HookKilledError):
@@ -315,4 +336,5 @@ def _one_line(error: Exception) -> str:
     else:
         known = isinstance(error, (ParallelBackendError, OSError))
         text = str(error) if known else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())
+    text = " ".join(text.split())
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -14,14 +14,15 @@ __all__ = ["main", "parser"]
 
 _BASH = """\
 _parallel_backend() {{
-    local word=${{COMP_WORDS[COMP_CWORD]}} words=
+    local word=${{COMP_WORDS[COMP_CWORD]}} options= words=
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words="{commands}"
+        words="{commands}" options="--help --version"
     else
         case ${{COMP_WORDS[1]}} in
 {cases}
         esac
     fi
+    case $word in -*) words=$options ;; esac
     COMPREPLY=($(compgen -W "$words" -- "$word"))
 }}
 complete -o default -F _parallel_backend {program}
@@ -56,11 +57,11 @@ def _options() -> dict[str, list[argparse.Action]]:
 
 def _bash(options: Mapping[str, Sequence[argparse.Action]]) -> Iterator[str]:
     cases = (
-        f'            {name}) words="{" ".join(_words(actions))}" ;;'
+        f'            {name}) options="{" ".join(_options_of(actions))}" '
+        f'words="{" ".join(_choices_of(actions))}" ;;'
         for name, actions in options.items()
     )
-    commands = " ".join([*options, "--help", "--version"])
-    yield _BASH.format(commands=commands, cases="\n".join(cases), program=PROGRAM).rstrip()
+    yield _BASH.format(commands=" ".join(options), cases="\n".join(cases), program=PROGRAM).rstrip()
 
 
 def _zsh(options: Mapping[str, Sequence[argparse.Action]]) -> Iterator[str]:
@@ -87,9 +88,13 @@ def _fish(options: Mapping[str, Sequence[argparse.Action]]) -> Iterator[str]:
             yield " ".join(words)
 
 
-def _words(actions: Sequence[argparse.Action]) -> list[str]:
-    found = [option for action in actions for option in action.option_strings]
-    return found + [
+def _options_of(actions: Sequence[argparse.Action]) -> list[str]:
+    return [option for action in actions for option in action.option_strings]
+
+
+def _choices_of(actions: Sequence[argparse.Action]) -> list[str]:
+    """What stands for itself; other words are files."""
+    return [
         str(choice)
         for action in actions
         if not action.option_strings

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from parallel_backend.timings.session import RECORDS
+from parallel_backend.timings.record import RECORDS
 
 __all__ = ["Follower", "Work"]
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from parallel_backend.cli.arguments import PROGRAM, Parser
+from parallel_backend.cli.arguments import PROGRAM, Parser, reason_of
 from parallel_backend.cli.projects import (
     OLDEST_SETUPTOOLS,
     OWN_REQUIREMENT,
@@ -42,7 +42,7 @@ def main(words: Sequence[str]) -> int:
     path = folder / "pyproject.toml"
     try:
         system = read_build_system(folder)
-        if system.backend.partition(":")[0] == "parallel_backend":
+        if _is_ours(system) and (system.backend_path or _is_required(system)):
             print(f"{path} names parallel_backend already")
             return 0
         old = path.read_bytes().decode("utf-8") if path.exists() else ""
@@ -53,7 +53,7 @@ def main(words: Sequence[str]) -> int:
             return 1
         _write(path, new)
     except (ParallelBackendError, OSError) as error:
-        print(f"parallel-backend: error: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {reason_of(error)}", file=sys.stderr)
         return 2
     except (EOFError, KeyboardInterrupt):
         print("\nnothing was changed")
@@ -63,7 +63,7 @@ def main(words: Sequence[str]) -> int:
 
 def _changed(text: str, folder: Path, system: BuildSystem) -> str:
     """The text of ``pyproject.toml`` with the backend and its requirement in it."""
-    backend = backend_for(folder, system)
+    backend = system.backend if _is_ours(system) else backend_for(folder, system)
     if backend is None:
         place = f" in {', '.join(system.backend_path)}" if system.backend_path else ""
         raise _InitError(f"{folder} is built by {system.backend}{place}, not by setuptools")
@@ -89,10 +89,18 @@ def _changed(text: str, folder: Path, system: BuildSystem) -> str:
         raise _InitError("init needs tomlkit: pip install 'parallel-backend[build]'") from error
     document = tomlkit.parse(text)
     table: Any = document["build-system"]
-    if not any(requirement_name(each) == OWN_REQUIREMENT for each in system.requires):
+    if not _is_required(system):
         table["requires"].append(OWN_REQUIREMENT)
     table["build-backend"] = backend
     return tomlkit.dumps(document)
+
+
+def _is_ours(system: BuildSystem) -> bool:
+    return system.backend.partition(":")[0] == "parallel_backend"
+
+
+def _is_required(system: BuildSystem) -> bool:
+    return any(requirement_name(each) == OWN_REQUIREMENT for each in system.requires)
 
 
 def _is_too_old(requirement: str) -> bool:

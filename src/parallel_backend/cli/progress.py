@@ -14,7 +14,7 @@ from parallel_backend.cli.building import Building
 from parallel_backend.cli.following import Follower
 from parallel_backend.cli.reports import log_lines, result_text
 
-__all__ = ["Lines", "is_picture", "time_left", "watching"]
+__all__ = ["Lines", "time_left", "watching"]
 
 # Of the log of a project that failed.
 _LINES = 25
@@ -58,7 +58,7 @@ class Lines:
         pass
 
     def print(self, text: str) -> None:
-        _write(sys.stderr, text)
+        _write(sys.stderr, _harmless(text) if sys.stderr.isatty() else text)
 
 
 class _Picture(Lines):
@@ -73,8 +73,7 @@ class _Picture(Lines):
 
     def begun(self, task: Building) -> None:
         self.running.append(task)
-        if task.records is not None:
-            self._followers[task.label] = Follower(task.records)
+        self._followers[task.label] = Follower(task.records)
 
     def ended(self, task: Building) -> None:
         self._followers.pop(task.label, None)
@@ -100,8 +99,7 @@ class _Picture(Lines):
 
     def _rows(self, building: Building, now: float) -> Iterator[tuple[str, str, str]]:
         """What a project is at: a line for each job slot that it has work in, or its step."""
-        follower = self._followers.get(building.label)
-        going_on = follower.look() if follower else []
+        going_on = self._followers[building.label].look()
         if not going_on:
             yield building.label, building.step, f"{now - building.began:.0f} s"
         for number, work in enumerate(going_on):
@@ -109,7 +107,7 @@ class _Picture(Lines):
             yield label, f"{work.does} {work.what}", f"{now - work.begin:.0f} s"
 
     def print(self, text: str) -> None:
-        self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._live.console.print(_harmless(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _columns(rows: Sequence[tuple[str, str, str]], *, width: int) -> list[str]:
@@ -132,7 +130,7 @@ def _shortened(text: str, room: int) -> str:
     return f"{start} \u2026{rest[-tail:]}" if 0 < tail < len(rest) else text[:room]
 
 
-def is_picture(*, quiet: bool) -> bool:
+def _is_picture(*, quiet: bool) -> bool:
     """Whether there is a terminal that can show a live picture, and rich to draw it."""
     return _is_terminal() and not quiet and find_spec("rich") is not None
 
@@ -146,7 +144,7 @@ def watching(
     buildings: Sequence[Building], *, jobs: int, quiet: bool, verbose: bool
 ) -> Iterator[Lines]:
     """Give what shows how these builds go, for the length of a ``with`` block."""
-    if not is_picture(quiet=quiet):
+    if not _is_picture(quiet=quiet):
         lines = Lines(buildings, quiet=quiet, verbose=verbose)
         if _is_terminal() and not quiet:
             lines.print("for a live picture: pip install 'parallel-backend[build]'")
@@ -171,6 +169,13 @@ def time_left(buildings: Sequence[Building], *, now: float, jobs: int) -> float:
         elif not each.result.seconds:
             lefts.append(max(0.0, each.estimate - (now - each.began)))
     return max(sum(lefts) / jobs, max(lefts, default=0.0))
+
+
+def _harmless(text: str) -> str:
+    """Text for a terminal, which does what some characters of a project's output tell it."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text
+    )
 
 
 def _write(stream: TextIO, text: str) -> None:

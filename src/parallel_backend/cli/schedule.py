@@ -68,8 +68,8 @@ def run_all(
 ) -> None:
     """Run tasks. After a failure those that run go on, and others begin only if `keep_going`.
 
-    A signal that `endings` notes cancels all, and another one more harshly. `report` gets a line if
-    the pool turns out to be broken; then one task after another runs.
+    A signal that `endings` notes cancels all, and another one more harshly. `report` gets a
+    line then, and if the pool turns out to be broken: then one task after another runs.
     """
     _Run(tasks, pool=pool, watch=watch, endings=endings, report=report).run(keep_going=keep_going)
 
@@ -182,6 +182,8 @@ class _Run(Generic[_Task]):
     def _heed_signals(self) -> None:
         now = time.monotonic()
         if self._endings.count > self._heeded or (self._again and now >= self._again):
+            if not self._heeded and self._running:
+                self._report("ending what runs; another signal ends it more harshly")
             self._again = now + (_LATER if self._heeded else _AGAIN)
             self._heeded = max(self._heeded, self._endings.count)
             for task, _ in self._running.values():

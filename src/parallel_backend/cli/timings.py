@@ -13,7 +13,7 @@ from typing import Any
 from parallel_backend.errors import SettingsError
 from parallel_backend.settings import VARIABLES
 from parallel_backend.timings.folder import check_folder
-from parallel_backend.timings.record import recording
+from parallel_backend.timings.record import RECORDS, recording
 
 __all__ = ["asked_folder", "timed"]
 
@@ -38,20 +38,16 @@ def timed(
     folder: str | None,
     labels: Sequence[str],
     *,
-    watched: bool,
     private: Path,
     jobs: int,
     report: Callable[[str], None],
-) -> Iterator[Path | None]:
-    """Record what the projects with these labels do in a ``with`` block, and write it to `folder`.
+) -> Iterator[Path]:
+    """Record what the projects with these labels do in a ``with`` block, and write it to `folder`,
+    if there is one.
 
-    Gives a folder in which each finds one for the timings of its hooks, by its label; None where
-    there is nothing to record: no folder, and nobody who looks on (`watched`).
+    Gives a folder in which each finds one for the records of its hooks, by its label.
     """
-    if folder is None and not watched:
-        yield None
-        return
-    from parallel_backend.timings.session import RECORDS, write
+    from parallel_backend.timings.session import write
 
     root = private / "timings"
     for label in labels:
@@ -76,7 +72,6 @@ def timed(
 
 def _sources(root: Path, labels: Sequence[str]) -> list[Any]:
     from parallel_backend.timings.events import read_events
-    from parallel_backend.timings.session import RECORDS
     from parallel_backend.timings.timeline import Source
 
     own = read_events(root / "own")

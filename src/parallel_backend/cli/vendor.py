@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import parallel_backend
-from parallel_backend.cli.arguments import PROGRAM, Parser
+from parallel_backend.cli.arguments import PROGRAM, Parser, reason_of
 from parallel_backend.cli.projects import (
     OLDEST_SETUPTOOLS,
     OWN_REQUIREMENT,
@@ -46,7 +47,7 @@ def main(words: Sequence[str]) -> int:
         _copy(folder)
         lines = _instructions(folder)
     except (ParallelBackendError, OSError) as error:
-        print(f"parallel-backend: error: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {reason_of(error)}", file=sys.stderr)
         return 2
     print("\n".join(lines))
     return 0
@@ -93,7 +94,7 @@ def _instructions(folder: Path) -> Iterator[str]:
     yield f"build-backend = {_quoted(backend)}"
     yield f"backend-path = [{_quoted(place)}]"
     yield f"# in {project / 'MANIFEST.in'}, so that an sdist has it too"
-    yield f"recursive-include {place} *.py *.html *.css *.js py.typed"
+    yield f"recursive-include {_as_pattern(place)} *.py *.html *.css *.js py.typed"
 
 
 def _project_of(folder: Path) -> tuple[Path, BuildSystem]:
@@ -104,6 +105,11 @@ def _project_of(folder: Path) -> tuple[Path, BuildSystem]:
             return project, read_build_system(project)
     here = Path.cwd().resolve()
     return (here if whole.is_relative_to(here) else whole.parent), BuildSystem(is_told=False)
+
+
+def _as_pattern(place: str) -> str:
+    """A folder as ``MANIFEST.in`` takes it, which splits its lines at spaces."""
+    return re.sub(r"\s", "?", _NAME if place == "." else place)
 
 
 def _quoted(text: str) -> str:

@@ -68,23 +68,26 @@ def fork_is_safe() -> bool:
     return False
 
 
-def run_hook(function: Callable[[Path], T], *, in_place: bool = False) -> T:
+def run_hook(
+    function: Callable[[Path], T], *, in_place: bool = False, place: str | None = None
+) -> T:
     """Call `function` with a private folder, which is gone afterwards, and return what it returns.
 
     Whatever `function` raises is raised here, `KeyboardInterrupt` and `SystemExit` included.
     `HookProcessError` says that the process of the hook died. Where a signal ended the hook
     (SIGTERM, SIGHUP), the same signal then ends this process, as it would have without us.
 
-    `in_place`: run it in this process even where a fork is safe.
+    `in_place`: run it in this process even where a fork is safe. `place`: where the private folder
+    is made, by default where temporary files go.
     """
     received: list[int] = []
     known = tempfile.tempdir
     try:
-        private = Path(tempfile.mkdtemp(prefix="parallel-backend-"))
+        private = Path(tempfile.mkdtemp(prefix="parallel-backend-", dir=place))
         make_record(private)
     except OSError as error:
         raise HookProcessError(
-            f"no private folder can be made for the build in {tempfile.gettempdir()}: "
+            f"no private folder can be made for the build in {place or tempfile.gettempdir()}: "
             f"{error.strerror}; make room there, or name another one (TMPDIR)"
         ) from error
     finally:

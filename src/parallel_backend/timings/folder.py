@@ -6,8 +6,15 @@ import os
 from pathlib import Path
 
 from parallel_backend.errors import SettingsError
+from parallel_backend.timings.record import RECORDS
 
-__all__ = ["check_folder"]
+__all__ = ["check_folder", "is_shared"]
+
+
+def is_shared(folder: str) -> bool:
+    """Whether `folder` belongs to somebody who runs many hooks, reads their records meanwhile, and
+    deletes it in the end."""
+    return os.path.isdir(os.path.join(folder, RECORDS))
 
 
 def check_folder(folder: str) -> None:

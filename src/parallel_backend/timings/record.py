@@ -23,6 +23,7 @@ from contextvars import ContextVar
 from typing import Any, Self
 
 __all__ = [
+    "RECORDS",
     "Span",
     "current",
     "happened",
@@ -33,6 +34,9 @@ __all__ = [
     "span",
     "waiting",
 ]
+
+#: The folder for the records of many hooks, in the one that `timings` names.
+RECORDS = ".parallel-backend-records"
 
 _KEPT = 500  # characters of a text that a note is given
 _SHORTEST_WAIT = 100_000  # nanoseconds

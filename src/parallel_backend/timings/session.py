@@ -18,18 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from parallel_backend.timings.events import read_events
+from parallel_backend.timings.folder import is_shared
 from parallel_backend.timings.page import page
 from parallel_backend.timings.path import critical_path
-from parallel_backend.timings.record import Span, recording, span
+from parallel_backend.timings.record import RECORDS, Span, recording, span
 from parallel_backend.timings.timeline import Source, Timeline, lay_out
 from parallel_backend.timings.trace import trace
-from parallel_backend.timings.verdicts import failed_units, verdicts
+from parallel_backend.timings.verdicts import broken_off, failed_units, verdicts
 from parallel_backend.timings.words import seconds
 
-__all__ = ["RECORDS", "hook_recorded", "write"]
-
-#: The folder for the records of many hooks.
-RECORDS = ".parallel-backend-records"
+__all__ = ["hook_recorded", "write"]
 
 
 @contextlib.contextmanager
@@ -40,7 +38,7 @@ def hook_recorded(hook: str, *, folder: str, private: Path) -> Iterator[Span | N
     `made`, the name of what was built.
     """
     records = Path(folder, RECORDS)
-    is_part = records.is_dir()
+    is_part = is_shared(folder)
     if not is_part and not hook.startswith("build_"):
         yield None
         return
@@ -131,9 +129,8 @@ def _facts(timeline: Timeline, *, made: str, began: float) -> dict[str, Any]:
     objects = [unit.event.result for unit in units["compile"]]
     used = sum((end - begin) * number for begin, end, number in timeline.jobs)
     average = used / timeline.length if timeline.length else 0.0
-    failed = failed_units(timeline)
     return {
-        "result": f"failed: {failed[0].event.name}" if failed else made or "nothing was built",
+        "result": _result(timeline) or made or "nothing was built",
         "began": time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(began)),
         "took": seconds(timeline.length),
         "job slots": f"{timeline.slots}, {average:.1f} at work on average",
@@ -143,6 +140,17 @@ def _facts(timeline: Timeline, *, made: str, began: float) -> dict[str, Any]:
         "CPU time of what was compiled": seconds(sum(unit.cpu or 0 for unit in units["compile"])),
         "with": ", ".join(_versions()),
     }
+
+
+def _result(timeline: Timeline) -> str:
+    """Why it is not whole, if it is not."""
+    failed = failed_units(timeline)
+    projects = [unit for unit in timeline.of_kind("project") if unit.event.result == "failed"]
+    if len(projects) > 1:
+        return f"failed: {', '.join(unit.event.name for unit in projects)}"
+    if failed:
+        return f"failed: {failed[0].event.name}"
+    return "broken off" if broken_off(timeline) else ""
 
 
 def _versions() -> Iterator[str]:

@@ -12,7 +12,7 @@ from parallel_backend.timings.path import Step, serial_work
 from parallel_backend.timings.timeline import Timeline, Unit
 from parallel_backend.timings.words import count, percent, seconds
 
-__all__ = ["Verdict", "failed_units", "verdicts"]
+__all__ = ["Verdict", "broken_off", "failed_units", "verdicts"]
 
 # Of what all slots could have done: less than that is not worth a word.
 _LITTLE = 0.05
@@ -53,10 +53,22 @@ def verdicts(timeline: Timeline, path: Sequence[Step]) -> list[Verdict]:
     return [*_failure(timeline), *_nothing(timeline), *told]
 
 
+def broken_off(timeline: Timeline) -> set[int]:
+    """The projects that were, or whose only hook was."""
+    whole = list(timeline.of_kind("project")) or list(timeline.of_kind("hook"))
+    return {unit.project for unit in whole if unit.event.result == "cancelled"}
+
+
 def failed_units(timeline: Timeline) -> list[Unit]:
-    """What failed, the innermost first: a source before its extension and its hook."""
+    """What failed, the innermost first: a source before its extension and its hook. Where a whole
+    project or its hook was broken off, what a signal ended there did not fail."""
+    ended = broken_off(timeline)
     order = ("compile", "link", "translation", "program", "extension", "step", "project", "hook")
-    failed = [unit for unit in timeline.of_kind(*order) if unit.event.result == "failed"]
+    failed = [
+        unit
+        for unit in timeline.of_kind(*order)
+        if unit.event.result == "failed" and unit.project not in ended
+    ]
     return sorted(failed, key=lambda unit: (order.index(unit.event.kind), unit.event.begin))
 
 
@@ -246,12 +258,15 @@ def _slots(timeline: Timeline, lost: Losses, path: Sequence[Step]) -> Verdict | 
 
 
 def _failure(timeline: Timeline) -> list[Verdict]:
-    failed = failed_units(timeline)
-    if not failed:
-        return []
-    first = failed[0].event
-    of = f" of extension {failed[0].extension}" if failed[0].extension else ""
-    where = f" in {timeline.projects[failed[0].project]}" if len(timeline.projects) > 1 else ""
+    """A verdict for each project that failed."""
+    first = {unit.project: unit for unit in reversed(failed_units(timeline))}
+    return [_failure_of(timeline, first[project]) for project in sorted(first)]
+
+
+def _failure_of(timeline: Timeline, unit: Unit) -> Verdict:
+    first = unit.event
+    of = f" of extension {unit.extension}" if unit.extension else ""
+    where = f" in {timeline.projects[unit.project]}" if len(timeline.projects) > 1 else ""
     programs = [
         unit.event
         for unit in timeline.of_kind("program")
@@ -260,16 +275,14 @@ def _failure(timeline: Timeline) -> list[Verdict]:
     text = first.details.get("error", "")
     if programs:
         text = f"{programs[-1].name} ended with exit status {programs[-1].details['status']}."
-    return [
-        Verdict(
-            kind="failed",
-            title="The build failed",
-            text=f"{_WORDS[first.kind]} {first.name}{of} failed{where}, "
-            f"{seconds(first.end - timeline.begin)} after the beginning. {text}".rstrip(),
-            advice="The log has the command and what it printed. What is shown here is what had "
-            "run until then.",
-        )
-    ]
+    return Verdict(
+        kind="failed",
+        title="The build failed",
+        text=f"{_WORDS[first.kind]} {first.name}{of} failed{where}, "
+        f"{seconds(first.end - timeline.begin)} after the beginning. {text}".rstrip(),
+        advice="The log has the command and what it printed. What is shown here is what had "
+        "run until then.",
+    )
 
 
 def _nothing(timeline: Timeline) -> list[Verdict]:
