@@ -37,7 +37,7 @@ setup()
     [
         (
             "raise ValueError('no libfoo,\\nsee \\x1b[2J')",
-            "ValueError: no libfoo, see \\x1b[2J",
+            "ValueError: no libfoo, see \x1b[2J",
             "see \x1b[2J",
         ),
         ("print('no libfoo'); sys.exit(3)", "exit status 3", "3"),

@@ -336,5 +336,4 @@ def _one_line(error: Exception) -> str:
     else:
         known = isinstance(error, (ParallelBackendError, OSError))
         text = str(error) if known else f"{type(error).__name__}: {error}"
-    text = " ".join(text.split())
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return " ".join(text.split())

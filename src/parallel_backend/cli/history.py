@@ -69,7 +69,7 @@ def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
             if os.path.splitext(name)[1].lower() in _READ:
                 path = os.path.join(parent, name)
                 with contextlib.suppress(OSError):
-                    if os.stat(path).st_size <= _LARGEST:
+                    if os.path.isfile(path) and os.stat(path).st_size <= _LARGEST:
                         yield os.path.relpath(path, folder), Path(path).read_bytes()
 
 

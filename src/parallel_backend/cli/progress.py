@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from parallel_backend.cli.building import Building
 from parallel_backend.cli.following import Follower
-from parallel_backend.cli.reports import log_lines, result_text
+from parallel_backend.cli.reports import log_lines, printable, result_text
 
 __all__ = ["Lines", "time_left", "watching"]
 
@@ -85,7 +85,7 @@ class _Picture(Lines):
         now = time.monotonic()
         rows = [row for each in self.running for row in self._rows(each, now)]
         size = self._live.console.size
-        room = size.height - 2
+        room = max(1, size.height - 2)
         if len(rows) > room:
             hidden = len(rows) - room + 1
             rows[-hidden:] = [("", f"and {hidden} more", "")]
@@ -104,7 +104,7 @@ class _Picture(Lines):
             yield building.label, building.step, f"{now - building.began:.0f} s"
         for number, work in enumerate(going_on):
             label = "" if number else building.label
-            yield label, f"{work.does} {work.what}", f"{now - work.begin:.0f} s"
+            yield label, f"{work.does} {printable(work.what)}", f"{now - work.begin:.0f} s"
 
     def print(self, text: str) -> None:
         self._live.console.print(_harmless(text), markup=False, highlight=False, soft_wrap=True)
@@ -173,9 +173,7 @@ def time_left(buildings: Sequence[Building], *, now: float, jobs: int) -> float:
 
 def _harmless(text: str) -> str:
     """Text for a terminal, which does what some characters of a project's output tell it."""
-    return "".join(
-        char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text
-    )
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
 
 
 def _write(stream: TextIO, text: str) -> None:

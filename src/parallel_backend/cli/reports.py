@@ -8,7 +8,7 @@ from pathlib import Path
 
 from parallel_backend.cli.building import Building, Result
 
-__all__ = ["as_json", "log_lines", "result_text", "table", "totals"]
+__all__ = ["as_json", "log_lines", "printable", "result_text", "table", "totals"]
 
 _TITLES = ("project", "file", "time", "compiled", "reused", "result")
 _RIGHT = (2, 3, 4)
@@ -38,7 +38,7 @@ def result_text(result: Result) -> str:
     else:
         text = result.status
     note = result.note if len(result.note) <= _LONGEST_NOTE else result.note[:97] + "..."
-    return f"{text}: {note}" if note else text
+    return printable(f"{text}: {note}" if note else text)
 
 
 def log_lines(path: Path, *, most: int | None = None) -> list[str]:
@@ -48,6 +48,11 @@ def log_lines(path: Path, *, most: int | None = None) -> list[str]:
     except OSError:
         return []
     return lines if most is None else lines[-most:]
+
+
+def printable(text: str) -> str:
+    """One line, in which nothing steers a terminal."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def as_json(buildings: Sequence[Building], *, seconds: float, jobs: int) -> str:
@@ -74,8 +79,8 @@ def as_json(buildings: Sequence[Building], *, seconds: float, jobs: int) -> str:
 def _row(building: Building) -> tuple[str, ...]:
     result = building.result
     return (
-        building.label,
-        "-" if result.file is None else result.file.name,
+        printable(building.label),
+        "-" if result.file is None else printable(result.file.name),
         f"{result.seconds:.1f} s" if result.seconds else "-",
         "-" if result.compiled is None else str(result.compiled),
         "-" if result.reused is None else str(result.reused),
