@@ -19,6 +19,7 @@ from cli_harness import (
     variables,
     with_extension,
 )
+from parallel_backend.cli.wanted import UseError, make_folder
 from projects import TINY_C, make_project
 
 FAILS = """
@@ -100,6 +101,14 @@ def test_where_there_are_no_links_a_log_is_seen_in_the_end(
     assert not one.run()
     assert "of another run" not in one.log.read_text()
     assert one.log.read_text().count("\n") == 1
+
+
+def test_a_folder_that_nobody_may_write_to_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(UseError, match=f"^nothing can be written to {tmp_path}; name another"):
+        make_folder(str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,7 @@ def test_a_follower_forgets_what_a_process_was_at_that_is_gone(tmp_path: Path) -
         # A line that is written while it is read, and one that is no line of ours.
         with path.open("ab") as file:
             file.write(b"no line\n[1]\n" + json.dumps(["extension"]).encode()[:5])
+        (records / "no-record").mkdir()
         assert does(follower) == ["builds other"]
     path.unlink()
     assert does(follower) == []
