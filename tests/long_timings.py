@@ -70,7 +70,7 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, help="a folder that keeps what was downloaded")
     asked = parser.parse_args()
     if BROWSER is None:
-        print("there is no chromium", file=sys.stderr)
+        print("there is no chromium that runs", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="long-timings-") as folder:
         wrong = [*_differences(Path(folder), asked)]

@@ -21,7 +21,7 @@ from timings_harness import (
     opened,
 )
 
-browser = pytest.mark.skipif(BROWSER is None, reason="there is no chromium")
+browser = pytest.mark.skipif(BROWSER is None, reason="there is no chromium that runs")
 
 HOSTILE = [
     "</script><script>document.title='taken'</script>.c",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from html.parser import HTMLParser
@@ -28,8 +30,6 @@ __all__ = [
     "opened",
     "slices",
 ]
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 
 _PATIENCE = 120  # seconds; a browser on a busy machine
 _OPTIONS = (
@@ -54,6 +54,38 @@ for (let at = 0; at < bytes.length; at += 4 * width) {
 }
 document.getElementById("title").textContent = JSON.stringify(rows);
 """
+
+
+def _find_browser() -> str | None:
+    """One that shows a page here: it may be there and not run, in a container for example."""
+    for name in ("chromium", "chromium-browser", "chrome"):
+        program = shutil.which(name)
+        if program is None:
+            continue
+        with (
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+            contextlib.suppress(OSError, subprocess.SubprocessError),
+        ):
+            if "<html>" in _shown(program, "about:blank", folder=Path(folder)):
+                return program
+    return None
+
+
+def _shown(program: str, address: str, *more: str, folder: Path) -> str:
+    """What a browser prints; it writes to `folder`."""
+    done = subprocess.run(
+        [program, *_OPTIONS, f"--user-data-dir={folder}", *(more or ["--dump-dom"]), address],
+        env={**os.environ, "HOME": str(folder)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=_PATIENCE,
+        check=True,
+    )
+    return done.stdout
+
+
+BROWSER = _find_browser()
 
 
 def happened(kind: str, name: str, begin: float, end: float, **more: Any) -> Event:
@@ -148,23 +180,10 @@ def opened(file: Path, *more: str, do: str = "") -> str:
         file.write_text(text.replace("</body>", f"<script>{do}</script></body>"), "utf-8")
     assert BROWSER
     profile = file.with_name("profile")
-    done = subprocess.run(
-        [
-            BROWSER,
-            *_OPTIONS,
-            f"--user-data-dir={profile}",
-            *(more or ["--dump-dom"]),
-            file.as_uri(),
-        ],
-        env={**os.environ, "HOME": str(file.parent)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=_PATIENCE,
-        check=True,
-    )
-    shutil.rmtree(profile, ignore_errors=True)
-    return done.stdout
+    try:
+        return _shown(BROWSER, file.as_uri(), *more, folder=profile)
+    finally:
+        shutil.rmtree(profile, ignore_errors=True)
 
 
 def colors_of_rows(file: Path, *more: str) -> list[dict[str, int]]:
