@@ -80,6 +80,7 @@ def _fish(options: Mapping[str, Sequence[argparse.Action]]) -> Iterator[str]:
                 kind = "-l" if option.startswith("--") else "-s"
                 words.append(f"{kind} {option.lstrip('-')}")
             if action.choices:
+                words.append("-x" if action.option_strings else "-f")
                 words.append(f"-a '{' '.join(map(str, action.choices))}'")
             elif action.nargs != 0:
                 words.append("-r")
