@@ -58,7 +58,7 @@ document.getElementById("title").textContent = JSON.stringify(rows);
 
 def _find_browser() -> str | None:
     """One that shows a page here: it may be there and not run, in a container for example."""
-    for name in ("chromium", "chromium-browser", "chrome"):
+    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
         program = shutil.which(name)
         if program is None:
             continue
