@@ -5,19 +5,22 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from importlib.metadata import distributions, version
 from pathlib import Path
 
 import pytest
 
-from cli_harness import IN_TREE, leftovers, run, wheel
+from cli_harness import IN_TREE, in_tree, leftovers, run, wheel
+from parallel_backend import cli
 from parallel_backend.cli import environments
 from parallel_backend.cli.environments import (
     EnvironmentFailedError,
     Isolated,
     Runner,
     Surrounding,
+    find_installer,
     lend_backend,
 )
 from parallel_backend.cli.limits import limits, with_limit
@@ -148,6 +151,7 @@ def test_an_environment_gets_what_is_required_and_no_more(
         lent=lent,
         shared={"SHARED": "1"},
         runner=Runner(log=log, folder=tmp_path),
+        installer=find_installer(),
     )
     environment.create()
     assert environment.setuptools() == 0
@@ -273,6 +277,25 @@ def test_a_backend_that_reads_no_variable_is_told_in_a_config_setting(
     number = {"CMAKE_BUILD_PARALLEL_LEVEL": "2", "MAX_JOBS": "2"}
     assert with_limit(given, backend=backend, limits=number) == told
     assert with_limit(given, backend=backend, limits={}) == given
+
+
+def test_what_installs_is_looked_for_once_before_there_are_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uv's own package asks `sysconfig`, whose first answers to two threads at once are wrong."""
+    asked: list[bool] = []
+
+    def find_uv() -> None:
+        asked.append(threading.current_thread() is threading.main_thread())
+
+    monkeypatch.setattr(environments, "_find_uv", find_uv)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    for name in ("one", "two"):
+        in_tree(tmp_path / name)
+    words = [str(tmp_path / name) for name in ("one", "two")]
+    assert cli.main(["build", *words, "-q", "-j", "2", "-o", str(tmp_path / "out")]) == 0
+    assert asked == [True]
 
 
 def test_uv_is_looked_for_on_path_where_it_is_not_importable(

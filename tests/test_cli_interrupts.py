@@ -16,7 +16,7 @@ import pytest
 from cli_harness import PATIENCE, command, leftovers, variables
 from hook_server_harness import is_alive, until
 from parallel_backend.cli.building import Building, Shop
-from parallel_backend.cli.environments import EnvironmentFailedError, Runner
+from parallel_backend.cli.environments import EnvironmentFailedError, Runner, find_installer
 from projects import TINY_C, make_project
 from timings_harness import embedded
 
@@ -235,6 +235,7 @@ def shop(tmp_path: Path, python: str) -> Shop:
         python=python,
         is_checked=True,
         isolated=True,
+        installer=find_installer(),
         kind="wheel",
         config_settings=None,
         out=tmp_path,

@@ -15,7 +15,7 @@ from typing import Any
 from parallel_backend.cli.arguments import PROGRAM, Parser, positive, reason_of
 from parallel_backend.cli.building import KINDS, Building, Shop
 from parallel_backend.cli.endings import Endings
-from parallel_backend.cli.environments import lend_backend
+from parallel_backend.cli.environments import find_installer, lend_backend
 from parallel_backend.cli.history import History, default_path
 from parallel_backend.cli.progress import watching
 from parallel_backend.cli.reports import as_json, table, totals
@@ -75,6 +75,7 @@ def _build(asked: argparse.Namespace, endings: Endings) -> tuple[bool, str]:
         shop = Shop(
             python=python,
             isolated=asked.isolation,
+            installer=find_installer(),
             is_checked=not asked.skip_dependency_check,
             kind=asked.kind,
             config_settings=config_settings or None,

@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from parallel_backend.cli.archives import unpack
-from parallel_backend.cli.environments import Environment, Isolated, Runner, Surrounding
+from parallel_backend.cli.environments import (
+    Environment,
+    Installer,
+    Isolated,
+    Runner,
+    Surrounding,
+)
 from parallel_backend.cli.limits import limits, with_limit
 from parallel_backend.cli.projects import (
     OLDEST_SETUPTOOLS,
@@ -58,6 +64,7 @@ class Shop:
 
     :param python: the interpreter to build with, and for.
     :param isolated: each gets an environment of its own.
+    :param installer: what installs into it.
     :param is_checked: otherwise, what each requires must be installed.
     :param kind: a key of `KINDS`.
     :param config_settings: for every hook (PEP 517).
@@ -72,6 +79,7 @@ class Shop:
 
     python: str
     isolated: bool
+    installer: Installer
     is_checked: bool
     kind: str
     config_settings: Mapping[str, Any] | None
@@ -262,6 +270,7 @@ class Building:
             lent=shop.lent,
             shared=shop.variables,
             runner=runner,
+            installer=shop.installer,
         )
         environment.create()
         return environment

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Protocol
@@ -25,9 +26,11 @@ from parallel_backend.errors import ParallelBackendError
 __all__ = [
     "Environment",
     "EnvironmentFailedError",
+    "Installer",
     "Isolated",
     "Runner",
     "Surrounding",
+    "find_installer",
     "lend_backend",
 ]
 
@@ -108,6 +111,22 @@ class Runner:
                 os.killpg(self._process.pid, number)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Installer:
+    """What installs into environments: `uv`, if there is one, or else pip, perhaps the one that
+    each environment has then (`own_pip`)."""
+
+    uv: str | None
+    own_pip: bool
+
+
+def find_installer() -> Installer:
+    """Find it. Not for several threads at once: `sysconfig`, which uv's package asks, has a state
+    that is half made when it is asked for the first time."""
+    uv = _find_uv()
+    return Installer(uv=uv, own_pip=uv is None and not _has_pip())
+
+
 class Isolated:
     """A new virtual environment in `folder`, made with the interpreter `base`.
 
@@ -115,7 +134,14 @@ class Isolated:
     """
 
     def __init__(
-        self, folder: Path, *, base: str, lent: Path, shared: Mapping[str, str], runner: Runner
+        self,
+        folder: Path,
+        *,
+        base: str,
+        lent: Path,
+        shared: Mapping[str, str],
+        runner: Runner,
+        installer: Installer,
     ) -> None:
         scripts = folder / "bin"
         self.python = str(scripts / "python")
@@ -125,8 +151,8 @@ class Isolated:
         self._shared = shared
         self._scripts = scripts
         self._runner = runner
-        self._uv = _find_uv()
-        self._own_pip = self._uv is None and not _has_pip()
+        self._uv = installer.uv
+        self._own_pip = installer.own_pip
 
     def create(self) -> None:
         """Make it. Raises EnvironmentFailedError."""
