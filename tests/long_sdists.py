@@ -38,7 +38,7 @@ _SHORT = "markupsafe==3.0.4 msgpack==1.2.4 tomli==2.5.0 soupsieve==4.1.2".split(
 # More by setuptools, and one by meson-python.
 _MORE = """
 psutil==7.2.2 multidict==7.2.1 greenlet==3.5.6 coverage==7.17.3 pyyaml==6.0.3 librt==0.16.0
-cffi==2.1.1 brotli==1.2.1 contourpy==1.4.0
+cffi==2.1.1 brotli==1.2.1 contourpy==1.3.2
 """.split()
 
 
