@@ -40,6 +40,8 @@ _MORE = """
 psutil==7.2.2 multidict==7.2.1 greenlet==3.5.6 coverage==7.17.3 pyyaml==6.0.3 librt==0.16.0
 cffi==2.1.1 brotli==1.2.1 contourpy==1.3.2
 """.split()
+# Its wheel has the folder that it was built in: two of python -m build differ, too.
+_TELLS_ITS_FOLDER = "contourpy"
 
 
 def main() -> int:
@@ -109,7 +111,8 @@ def _differences(top: Path, asked: argparse.Namespace) -> Iterator[str]:
             yield f"python -m build does not build {tree.name}"
     ours, theirs = _wheels(top / "ours"), _wheels(top / "theirs")
     for name in sorted(ours.keys() | theirs.keys()):
-        if ours.get(name) != theirs.get(name):
+        is_both = name in ours and name in theirs
+        if not is_both or (ours[name] != theirs[name] and not name.startswith(_TELLS_ITS_FOLDER)):
             yield f"{name} is not that of python -m build"
 
 
