@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,11 +18,13 @@ from cli_harness import (
     in_tree,
     leftovers,
     run,
+    tar_of,
     variables,
     with_extension,
 )
 from parallel_backend.cli.wanted import UseError, make_folder
 from projects import TINY_C, make_project
+from timings_harness import embedded
 
 FAILS = """
 import sys
@@ -101,6 +105,50 @@ def test_where_there_are_no_links_a_log_is_seen_in_the_end(
     assert not one.run()
     assert "of another run" not in one.log.read_text()
     assert one.log.read_text().count("\n") == 1
+
+
+def test_bad_archives_and_odd_names_fail_alone(tmp_path: Path) -> None:
+    """A claim of more than memory holds, folders without end, a name that is no text; and a
+    project called as one of our own files."""
+    huge = tarfile.TarInfo("huge-1.0/pax")
+    huge.type, huge.size = tarfile.XHDTYPE, 1 << 46
+    (tmp_path / "huge-1.0.tar").write_bytes(huge.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    deep = tarfile.TarInfo("deep-1.0/" + "d/" * 1500)
+    deep.type = tarfile.DIRTYPE
+    tar_of(tmp_path / "deep-1.0.tar", [(deep, b"")])
+    odd = tarfile.TarInfo("caf\udce9-1.0")
+    odd.type = tarfile.DIRTYPE
+    tar_of(tmp_path / "odd-1.0.tar", [(odd, b"")])
+    with zipfile.ZipFile(tmp_path / "packed-1.0.zip", "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("packed-1.0/x", "x")
+    in_tree(tmp_path / "own")
+    (tmp_path / "own/pyproject.toml").write_text(
+        (tmp_path / "own/pyproject.toml").read_text().replace('version = "1.0"', "")
+    )
+    names = ["huge-1.0.tar", "deep-1.0.tar", "odd-1.0.tar", "packed-1.0.zip"]
+    done = run(
+        "build",
+        *names,
+        "own",
+        "-n",
+        "-k",
+        "--json",
+        "-o",
+        "out",
+        "--timings",
+        "out",
+        tmp_path=tmp_path,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    told = json.loads(done.stdout)["projects"]
+    assert [each["status"] for each in told] == [*["failed"] * 4, "built"]
+    assert "more than 100 folders deep" in told[1]["note"]
+    assert "no pyproject.toml" in told[2]["note"]
+    assert "compressed in an unusual way" in told[3]["note"]
+    assert leftovers(tmp_path, tmp_path / "out") == []
+    units = embedded(tmp_path / "out/timings.html")["units"]
+    assert sum(unit[0] == "project" for unit in units) == 5
 
 
 def test_a_folder_that_nobody_may_write_to_is_told(

@@ -50,7 +50,8 @@ def watch_one(tmp_path: Path, **result: Any) -> None:
     one, two = building(tmp_path, "one-1.0"), building(tmp_path, "two-1.0")
     one.log.write_text("first\nthe err\u00f6r\n", encoding="utf-8")
     with watching([one, two], jobs=2, quiet=False, verbose=False) as watch:
-        one.began, one.step = time.monotonic(), "builds its wheel"
+        one.began, one.step = time.monotonic() - 500, "builds its wheel"
+        one.step_began = time.monotonic() - 50
         watch.begun(one)
         watch.look()
         one.result = Result(seconds=1.5, **result)
@@ -66,7 +67,7 @@ def test_a_terminal_gets_a_live_picture_and_the_failures(
     watch_one(tmp_path, status="failed", note="[why]")
     shown = terminal.getvalue()
     for pattern in (
-        r"one-1.0 +builds its wheel +\d+ s",
+        r"one-1.0 +builds its wheel +5\d s",
         r"  0 of 2 done, 1 wait, about \d+ s left",
         r"1 of 2 done",
         r"\[1/2\] one-1.0: failed: \[why\] \(1.5 s\)\n",
@@ -135,7 +136,7 @@ def test_more_slots_than_the_terminal_has_lines_are_counted(
     with watching(many, jobs=7, quiet=False, verbose=False) as watch:
         for each in many:
             each.step = "compiles a/[very]/long/way/to/some/file.c"
-            each.began = time.monotonic()
+            each.began = each.step_began = time.monotonic()
             watch.begun(each)
         watch.look()
         shown = terminal.getvalue().splitlines()[-5:]

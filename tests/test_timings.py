@@ -285,9 +285,31 @@ def test_a_failure_comes_first_and_names_the_innermost_unit_that_failed() -> Non
     assert first.text.endswith("gcc ended with exit status 1.")
 
 
+def test_a_try_that_fails_is_no_failure_of_a_build_that_goes_well() -> None:
+    events = [
+        happened("hook", "build_wheel", 0, 4),
+        happened("program", "gcc", 1, 2, result="failed", status=1),
+        happened("link", "a.out", 1, 2, result="failed"),
+    ]
+    assert [each.kind for each in judged(events) if each.kind == "failed"] == []
+
+
+def test_each_row_that_something_is_in_is_drawn() -> None:
+    """A worker that is ended before its first extension has a slot, and did no work."""
+    timeline = laid_out(
+        [
+            happened("hook", "build_wheel", 0, 4),
+            happened("slot", "1", 1, 3, slot=1),
+            happened("worker", "worker 7", 1, 3, slot=1, result="cancelled"),
+        ]
+    )
+    assert timeline.rows == 1 + max(unit.row for unit in timeline.units) == 2
+
+
 def test_what_a_signal_ended_did_not_fail() -> None:
     events = [
         happened("hook", "build_wheel", 0, 4, result="cancelled"),
+        happened("extension", "a", 1, 4, result="failed"),
         happened("compile", "a.c", 1, 4, result="failed", error="killed"),
     ]
     assert [each.kind for each in judged(events) if each.kind == "failed"] == []

@@ -17,7 +17,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -30,6 +30,8 @@ __all__ = ["SUFFIXES", "ArchiveError", "member_texts", "stem", "unpack"]
 SUFFIXES = (".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz", ".tar")
 
 _CHUNK = 1 << 20
+_BLOCK = 1 << 12  # what a file takes on a disk, though it is empty
+_DEEPEST = 100
 _UNREADABLE = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -81,16 +83,21 @@ def member_texts(
                 yield member.name, b"".join(archive.read(member))
 
 
-def unpack(path: Path, folder: Path) -> Path:
+def unpack(path: Path, folder: Path, *, heed: Callable[[], None] = lambda: None) -> Path:
     """Unpack an archive into `folder`, which must be empty; the one folder that it holds.
 
-    Raises ArchiveError. What was written until then is left to the caller.
+    `heed` is called now and then, and may raise. Raises ArchiveError. What was written until then
+    is left to the caller.
     """
     with _Archive(path) as archive:
-        members = [*archive.members()]
-        _check_room(path, sum(member.size for member in members), folder)
-        tree = _Tree(path, os.path.realpath(folder))
+        members = []
+        for member in archive.members():
+            heed()
+            members.append(member)
+        _check_room(path, sum(member.size + _BLOCK for member in members), folder)
+        tree = _Tree(path, os.path.realpath(folder), heed=heed)
         for member in members:
+            heed()
             tree.add(member, archive)
         tree.make_links()
     tops = [*folder.iterdir()]
@@ -149,12 +156,16 @@ class _Archive:
     def _zip_member(self, file: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
         mode = info.external_attr >> 16
         kind, target, size = "file", "", info.file_size
+        # zipfile inflates all others at once, however much that is.
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ArchiveError(f"{self._path}: {info.filename!r} is compressed in an unusual way")
         if info.is_dir():
             kind, size = "folder", 0
         elif stat.S_ISLNK(mode):
             if size > 4096:  # no system takes a longer path
                 raise ArchiveError(f"{self._path}: the link {info.filename!r} is too long")
-            kind, target, size = "link", os.fsdecode(file.read(info)), 0
+            with file.open(info) as stream:
+                kind, target, size = "link", os.fsdecode(stream.read(size)), 0
         elif stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             kind = "device"
         return _Member(
@@ -206,8 +217,9 @@ def _check_room(path: Path, size: int, folder: Path) -> None:
 class _Tree:
     """What an archive is unpacked to. `root` must be free of links."""
 
-    def __init__(self, archive: Path, root: str) -> None:
+    def __init__(self, archive: Path, root: str, *, heed: Callable[[], None]) -> None:
         self._archive = archive
+        self._heed = heed
         self._root = root
         self._files: set[str] = set()
         self._links: dict[str, str] = {}
@@ -245,6 +257,8 @@ class _Tree:
         parts = name.replace("\\", "/").split("/") if os.sep == "\\" else name.split("/")
         if name.startswith("/") or ".." in parts or os.path.splitdrive(name)[0]:
             raise self._refused(name, "leads out of it")
+        if len(parts) > _DEEPEST:
+            raise self._refused(f"{name[:40]}...", f"is more than {_DEEPEST} folders deep")
         if "\0" in name:
             raise self._refused(name, "has a zero in its name")
         return [part for part in parts if part not in ("", ".")]
@@ -265,9 +279,13 @@ class _Tree:
         mode = 0o755 if member.executable else 0o644
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         with open(os.open(path, flags, mode), "wb") as file:
-            file.writelines(data)
+            for piece in data:
+                self._heed()
+                file.write(piece)
         if member.modified is not None:
-            with contextlib.suppress(OSError, OverflowError):  # no time that this system knows
+            with contextlib.suppress(
+                OSError, OverflowError, ValueError
+            ):  # no time that this system knows
                 os.utime(path, (member.modified, member.modified))
         self._files.add(path)
 

@@ -17,7 +17,7 @@ from parallel_backend.cli.building import KINDS, Building, Shop
 from parallel_backend.cli.endings import Endings
 from parallel_backend.cli.environments import find_installer, lend_backend
 from parallel_backend.cli.history import History, default_path
-from parallel_backend.cli.progress import watching
+from parallel_backend.cli.progress import watching, write
 from parallel_backend.cli.reports import as_json, table, totals
 from parallel_backend.cli.schedule import run_all
 from parallel_backend.cli.timings import asked_folder, timed
@@ -48,7 +48,7 @@ def main(words: Sequence[str]) -> int:
             print(f"{PROGRAM}: error: {reason_of(error)}", file=sys.stderr)
             return 2
         if told:
-            print(told)
+            write(sys.stdout, told)
         if endings.number:
             print("parallel-backend: broken off", file=sys.stderr)
             return 128 + endings.number
@@ -174,7 +174,7 @@ def parser() -> argparse.ArgumentParser:
         description="Build the wheel of each SRC, all at once, on one pool of job tokens.\n"
         "A project of setuptools is built by parallel_backend in place of its own backend.",
         epilog="exit status: 0 all is built, 1 a project failed, 2 a mistake in what was asked\n"
-        "for, 130 Ctrl-C, 143 SIGTERM\n\n"
+        "for, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP\n\n"
         "example: parallel-backend build psutil-7.2.2.tar.gz ./my-project -o wheels",
     )
     add = made.add_argument

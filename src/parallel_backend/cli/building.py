@@ -125,6 +125,7 @@ class Building:
     #: What it does now, for humans.
     step: str = "waits"
     began: float = 0.0
+    step_began: float = 0.0
     result: Result = field(default_factory=Result)
 
     def __post_init__(self) -> None:
@@ -186,7 +187,7 @@ class Building:
 
     def _enter(self, step: str) -> None:
         self._heed()
-        self.step = step
+        self.step, self.step_began = step, time.monotonic()
         self._timed.close()
         self._timed.enter_context(span("step", step, told=True))
 
@@ -248,7 +249,7 @@ class Building:
             return self.source.resolve()
         target = folder / "source"
         target.mkdir()
-        return unpack(self.source, target)
+        return unpack(self.source, target, heed=self._heed)
 
     def _environment(self, folder: Path) -> Environment:
         shop = self.shop
@@ -305,7 +306,10 @@ class Building:
             told = error.traceback
         elif not isinstance(error, (ParallelBackendError, OSError)):
             told = "".join(traceback.format_exception(error))
-        with contextlib.suppress(OSError), self._log.open("a", encoding="utf-8") as log:
+        with (
+            contextlib.suppress(OSError),
+            self._log.open("a", encoding="utf-8", errors="backslashreplace") as log,
+        ):
             log.write(f"{told.rstrip()}\n")
 
     def _count(self) -> None:

@@ -236,7 +236,7 @@ class Surrounding:
 
     def setuptools(self) -> int:
         code = "from importlib.metadata import version; print(version('setuptools'))"
-        command = [self.python, "-c", code]
+        command = [self.python, "-P", "-c", code]
         done = subprocess.run(
             command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
         )

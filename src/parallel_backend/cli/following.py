@@ -53,7 +53,8 @@ class Follower:
             for entry in entries:
                 record = self._records.setdefault(entry.name, _Record())
                 _read_on(record, entry.path)
-                found += _going_on(record)
+                with contextlib.suppress(Exception):  # a line that is none of ours
+                    found += _going_on(record)
         return sorted(found, key=lambda work: work.begin)
 
 
@@ -67,7 +68,7 @@ def _read_on(record: _Record, path: str) -> None:
     whole = data[: data.rfind(b"\n") + 1]
     record.at += len(whole)
     for text in whole.splitlines():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(Exception):  # half a line, or none of ours
             line = json.loads(text)
             if isinstance(line, list) and len(line) == 9:
                 _heed(record, line)

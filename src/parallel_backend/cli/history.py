@@ -27,12 +27,15 @@ _MOST = 2000
 # Bytes that are read of one project to tell its cost, and of one file.
 _MOST_READ = 64 << 20
 _LARGEST = 16 << 20
+_MOST_FOLDERS = 8
 
 
 def default_path() -> Path:
     """The file in the user's cache folder (XDG Base Directory Specification)."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
-    folder = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
+    folder = Path(cache if os.path.isabs(cache) else os.path.expanduser("~/.cache"))
+    if not folder.is_absolute():  # nobody has a home here: nothing is kept
+        folder = Path(os.devnull)
     return folder / "parallel-backend" / "builds.json"
 
 
@@ -47,7 +50,9 @@ def cost_of(source: Path) -> int:
             break
         texts[os.path.normpath(name)] = text
     folders = {os.path.dirname(name) for name in texts}
-    include = sorted(each for each in folders if os.path.basename(each) == "include")
+    include = sorted(each for each in folders if os.path.basename(each) == "include")[
+        :_MOST_FOLDERS
+    ]
     costs = Costs(texts.get)
     return sum(
         costs.of_source(name, include)
@@ -84,7 +89,7 @@ class History:
         self._path = path
         self._seconds: dict[str, float] = {}
         self._new: dict[str, float] = {}
-        with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
+        with contextlib.suppress(Exception):
             for name, value in json.loads(path.read_text(encoding="utf-8")).items():
                 if isinstance(value, (int, float)) and value >= 0:
                     self._seconds[str(name)] = float(value)
@@ -94,7 +99,10 @@ class History:
         known = {name: self._last(name) for name in sources}
         found = {name: seconds for name, seconds in known.items() if seconds is not None}
         for name in sources.keys() - found.keys():
-            found[name] = _LEAST + cost_of(sources[name]) / _SPEED
+            found[name] = _LEAST
+            # What is wrong with an archive is told when it is unpacked.
+            with contextlib.suppress(Exception):
+                found[name] += cost_of(sources[name]) / _SPEED
         return found
 
     def note(self, name: str, seconds: float) -> None:

@@ -14,7 +14,7 @@ from parallel_backend.cli.building import Building
 from parallel_backend.cli.following import Follower
 from parallel_backend.cli.reports import log_lines, printable, result_text
 
-__all__ = ["Lines", "time_left", "watching"]
+__all__ = ["Lines", "time_left", "watching", "write"]
 
 # Of the log of a project that failed.
 _LINES = 25
@@ -58,7 +58,7 @@ class Lines:
         pass
 
     def print(self, text: str) -> None:
-        _write(sys.stderr, _harmless(text) if sys.stderr.isatty() else text)
+        write(sys.stderr, _harmless(text) if sys.stderr.isatty() else text)
 
 
 class _Picture(Lines):
@@ -101,13 +101,15 @@ class _Picture(Lines):
         """What a project is at: a line for each job slot that it has work in, or its step."""
         going_on = self._followers[building.label].look()
         if not going_on:
-            yield building.label, building.step, f"{now - building.began:.0f} s"
+            yield building.label, building.step, f"{now - building.step_began:.0f} s"
         for number, work in enumerate(going_on):
             label = "" if number else building.label
             yield label, f"{work.does} {printable(work.what)}", f"{now - work.begin:.0f} s"
 
     def print(self, text: str) -> None:
-        self._live.console.print(_harmless(text), markup=False, highlight=False, soft_wrap=True)
+        self._live.console.print(
+            _harmless(text), markup=False, emoji=False, highlight=False, soft_wrap=True
+        )
 
 
 def _columns(rows: Sequence[tuple[str, str, str]], *, width: int) -> list[str]:
@@ -176,7 +178,7 @@ def _harmless(text: str) -> str:
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
 
 
-def _write(stream: TextIO, text: str) -> None:
-    """A log may hold what the stream's encoding lacks."""
+def write(stream: TextIO, text: str) -> None:
+    """Print what may hold characters that the stream's encoding lacks."""
     encoding = stream.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)

@@ -135,10 +135,12 @@ class _Run(Generic[_Task]):
 
     def _begin(self, task: _Task, slot: bytes) -> None:
         def work() -> None:
+            is_done = False
             try:
-                if not task.run():
-                    self._failed.append(task)
+                is_done = task.run()
             finally:
+                if not is_done:
+                    self._failed.append(task)
                 self._done.append(thread)
                 self._endings.wake()
 

@@ -51,11 +51,11 @@ def timed(
 
     root = private / "timings"
     for label in labels:
-        (root / label / RECORDS).mkdir(parents=True)
+        (root / "hooks" / label / RECORDS).mkdir(parents=True)
     began = time.time()
     try:
         with recording(root / "own"):
-            yield root
+            yield root / "hooks"
     finally:
         number = len(labels)
         if folder is not None:
@@ -81,7 +81,7 @@ def _sources(root: Path, labels: Sequence[str]) -> list[Any]:
         mine = [e for e in own if project_of.get(e.id, project_of.get(e.up)) == label]
         hooks = [
             event
-            for path in sorted((root / label / RECORDS).iterdir())
+            for path in sorted((root / "hooks" / label / RECORDS).iterdir())
             for event in read_events(path)
         ]
         made.append(Source(label=label, events=[*mine, *hooks]))

@@ -24,6 +24,7 @@ _GUARD = re.compile(
 _TRANSLATED = {".pyx": 30, ".py": 30}
 
 _MOST_FILES = 2000
+_MOST_NAMES = 20_000
 _DEEPEST = 50
 
 
@@ -46,7 +47,7 @@ class Costs:
 
     def of_source(self, source: str, include_dirs: Iterable[str] = ()) -> int:
         """The cost of one source. A file that cannot be read costs nothing."""
-        self._left = _MOST_FILES
+        self._left, self._names = _MOST_FILES, _MOST_NAMES
         factor = _TRANSLATED.get(os.path.splitext(source)[1], 1)
         folders = [folder for folder in include_dirs if not os.path.isabs(folder)]
         return factor * self._expanded(source, folders, set(), 0)
@@ -61,6 +62,9 @@ class Costs:
             seen.add(path)
         here = os.path.dirname(path)
         for name in includes:
+            self._names -= 1
+            if self._names < 0:
+                break
             for folder in (here, *folders):
                 candidate = os.path.normpath(os.path.join(folder, name))
                 if self._facts(candidate) is not None:

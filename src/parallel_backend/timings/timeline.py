@@ -102,7 +102,7 @@ def lay_out(sources: Sequence[Source], *, slots: int) -> Timeline:
         mine = [unit for unit in made.units if unit.project == number and unit.row >= 0]
         made.pieces += _pieces(mine, number)
     made.pieces.sort(key=lambda piece: (piece.begin, piece.end))
-    made.rows = 1 + max((piece.row for piece in made.pieces), default=0)
+    made.rows = 1 + max((0, *(unit.row for unit in made.units)))
     made.waits = union((unit.event.begin, unit.event.end) for unit in made.of_kind("wait"))
     busy: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for piece in made.pieces:

@@ -60,14 +60,18 @@ def broken_off(timeline: Timeline) -> set[int]:
 
 
 def failed_units(timeline: Timeline) -> list[Unit]:
-    """What failed, the innermost first: a source before its extension and its hook. Where a whole
-    project or its hook was broken off, what a signal ended there did not fail."""
-    ended = broken_off(timeline)
+    """What failed, the innermost first: a source before its extension and its hook.
+
+    Where a whole project or its hook was broken off, what a signal ended there did not fail; and
+    where these went well, it was a try that may fail, such as one for a function of a library.
+    """
+    whole = timeline.of_kind("project", "hook", "extension")
+    fails = {unit.project for unit in whole if unit.event.result == "failed"} - broken_off(timeline)
     order = ("compile", "link", "translation", "program", "extension", "step", "project", "hook")
     failed = [
         unit
         for unit in timeline.of_kind(*order)
-        if unit.event.result == "failed" and unit.project not in ended
+        if unit.event.result == "failed" and unit.project in fails
     ]
     return sorted(failed, key=lambda unit: (order.index(unit.event.kind), unit.event.begin))
 
