@@ -207,6 +207,18 @@ def test_what_has_no_room_is_not_begun(
     assert not [*folder.iterdir()]
 
 
+def test_unpacking_can_be_broken_off_within_a_file(tmp_path: Path, folder: Path) -> None:
+    left = [None] * 6
+
+    def heed() -> None:
+        left.pop()  # IndexError in the end
+
+    path = tar_of(tmp_path / "one.tar", [file("one/a", bytes(9 << 20))])
+    with pytest.raises(IndexError):
+        unpack(path, folder, heed=heed)
+    assert 0 < (folder / "one/a").stat().st_size < 9 << 20
+
+
 def truncated(path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])

@@ -178,6 +178,9 @@ def test_without_isolation_the_users_own_path_is_kept(
     assert environment.variables()["PYTHONPATH"] == f"{lent}:/theirs"
     monkeypatch.delenv("PYTHONPATH")
     assert environment.variables()["PYTHONPATH"] == str(lent)
+    # Whatever lies in the current folder.
+    (tmp_path / "csv.py").write_text("raise RuntimeError\n")
+    monkeypatch.chdir(tmp_path)
     assert environment.setuptools() == int(version("setuptools").partition(".")[0])
     assert [each.name for each in lent.iterdir()] == ["parallel_backend"]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -142,7 +142,8 @@ def test_who_asks_often_enough_leaves_nothing_of_our_backend(tmp_path: Path) -> 
         # Each is heard of by itself: what is asked for twice at once is asked for once.
         while process.poll() is None:
             process.send_signal(signal.SIGINT)
-            time.sleep(0.2)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)
         out, err = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 128 + 13  # as of a command that SIGPIPE ends
     except OSError as error:
-        print(f"parallel-backend: error: standard output: {error.strerror}", file=sys.stderr)
+        print(f"parallel-backend: error: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     return status

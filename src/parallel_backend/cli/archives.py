@@ -283,9 +283,8 @@ class _Tree:
                 self._heed()
                 file.write(piece)
         if member.modified is not None:
-            with contextlib.suppress(
-                OSError, OverflowError, ValueError
-            ):  # no time that this system knows
+            # It may be no time that this system knows.
+            with contextlib.suppress(OSError, OverflowError, ValueError):
                 os.utime(path, (member.modified, member.modified))
         self._files.add(path)
 

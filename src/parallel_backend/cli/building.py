@@ -168,7 +168,8 @@ class Building:
         with contextlib.suppress(OSError):
             os.replace(self._log, self.log)
         result.seconds = time.monotonic() - self.began
-        self._count()
+        with contextlib.suppress(Exception):  # of records that a project has written to
+            self._count()
         return result.status == "built"
 
     def cancel(self) -> None:
