@@ -59,16 +59,16 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[1])
 def race(session: nox.Session) -> None:
-    """The shared-source sample, many times under load; arguments go to tests/long_race.py."""
+    """The shared-source sample, many times under load; arguments go to tests/long/long_race.py."""
     session.install("-e", ".[test]")
-    session.run("python", "tests/long_race.py", *session.posargs)
+    session.run("python", "tests/long/long_race.py", *session.posargs)
 
 
 @nox.session(python=PYTHONS[1])
 def snapshot(session: nox.Session) -> None:
-    """What hooks of real packages leave in the interpreter; arguments: tests/long_snapshot.py."""
+    """What hooks of real packages leave in the interpreter; see tests/long/long_snapshot.py."""
     session.install("-e", ".[test]")
-    session.run("python", "tests/long_snapshot.py", *session.posargs)
+    session.run("python", "tests/long/long_snapshot.py", *session.posargs)
 
 
 @nox.session(python=PYTHONS[1])
@@ -80,16 +80,16 @@ def shuffled(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[1])
 def rebuilds(session: nox.Session) -> None:
-    """Random edits, kills and rebuilds beside builds from nothing; see tests/long_rebuilds.py."""
+    """Random edits, kills and rebuilds, each beside a build from nothing; long_rebuilds.py."""
     session.install("-e", ".[test]")
-    session.run("python", "tests/long_rebuilds.py", *session.posargs)
+    session.run("python", "tests/long/long_rebuilds.py", *session.posargs)
 
 
 @nox.session(python=PYTHONS[1])
 def bytecode(session: nox.Session) -> None:
-    """A large tree, byte-compiled as compileall does it; see tests/long_bytecode.py."""
+    """A large tree, byte-compiled as compileall does it; see tests/long/long_bytecode.py."""
     session.install("-e", ".[test]")
-    session.run("python", "tests/long_bytecode.py", *session.posargs)
+    session.run("python", "tests/long/long_bytecode.py", *session.posargs)
 
 
 @nox.session(python=PYTHONS[1])
@@ -101,19 +101,19 @@ def many(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[1])
 def sdists(session: nox.Session) -> None:
-    """Real sdists of all kinds of backends, broken ones among them; see tests/long_sdists.py."""
+    """Real sdists of all kinds of backends, broken ones among them; long_sdists.py."""
     session.install("-e", ".[build,test]")
-    session.run("python", "tests/long_sdists.py", *session.posargs)
+    session.run("python", "tests/long/long_sdists.py", *session.posargs)
 
 
 @nox.session(python=PYTHONS[1])
 def timings(session: nox.Session) -> None:
-    """Pages of timings of real builds, in a real browser; see tests/long_timings.py."""
+    """Pages of timings of real builds, in a real browser; see tests/long/long_timings.py."""
     session.install("-e", ".[build,test]")
-    session.run("python", "tests/long_timings.py", *session.posargs)
+    session.run("python", "tests/long/long_timings.py", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
 def newcomer(session: nox.Session) -> None:
-    """The README, followed word for word; arguments go to tests/long_newcomer.py."""
-    session.run("python", "tests/long_newcomer.py", *session.posargs)
+    """The README, followed word for word; arguments go to tests/long/long_newcomer.py."""
+    session.run("python", "tests/long/long_newcomer.py", *session.posargs)

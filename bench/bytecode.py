@@ -76,7 +76,7 @@ def tiny_files(folder: Path, *, count: int, jobs: int) -> tuple[float, float]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x = %d\n" % number)
     script = (
-        "import resource, sys; from parallel_backend.bytecode import compile_tree\n"
+        "import resource, sys; from parallel_backend.tools.bytecode import compile_tree\n"
         "report = compile_tree(sys.argv[1:2], jobs=int(sys.argv[2]))\n"
         "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "print(report.compiled, report.seconds, peak)"

@@ -55,7 +55,7 @@ def one_process() -> Iterator[Callable[[Request], Any]]:
 @contextlib.contextmanager
 def served() -> Iterator[Callable[[Request], Any]]:
     """A hook server of this interpreter."""
-    from parallel_backend.hook_server import HookFailedError, HookServer
+    from parallel_backend.tools.hook_server import HookFailedError, HookServer
 
     with HookServer() as server:
 

@@ -28,7 +28,7 @@ _SOURCE = Path(__file__).resolve().parent.parent / "src"
 sys.path.insert(0, str(_SOURCE))
 
 from bench.builds import clean_environment  # noqa: E402
-from parallel_backend.hook_server import HookServer  # noqa: E402 - it is not installed
+from parallel_backend.tools.hook_server import HookServer  # noqa: E402 - it is not installed
 
 _HOOK = Path(__file__).with_name("hook.py")
 _BACKENDS = ("setuptools.build_meta", "parallel_backend")

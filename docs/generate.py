@@ -104,13 +104,13 @@ def _sentence(text: str) -> str:
 
 
 def _commands() -> Iterator[str]:
-    from parallel_backend import cli
-    from parallel_backend.hook_server import serving
+    from parallel_backend.tools import cli
+    from parallel_backend.tools.hook_server import serving
 
     whole = cli._parser()
     (commands,) = [each for each in whole._actions if isinstance(each, argparse._SubParsersAction)]
     yield "# Commands"
-    yield _NOTE.format(source="the commands' parsers in src/parallel_backend/cli")
+    yield _NOTE.format(source="the commands' parsers in src/parallel_backend/tools/cli")
     yield ""
     yield (
         "`parallel-backend COMMAND`, or `python -m parallel_backend COMMAND` where it is not "
@@ -131,7 +131,7 @@ def _commands() -> Iterator[str]:
         if name == "serve":
             yield from ["```text", serving._USAGE.rstrip(), "```"]
         elif name in cli._COMMANDS:
-            module = importlib.import_module(f"parallel_backend.cli.{name}")
+            module = importlib.import_module(f"parallel_backend.tools.cli.{name}")
             make = getattr(module, "parser", None) or module._parser
             yield from _command(name, make())
         else:

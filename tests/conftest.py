@@ -10,7 +10,7 @@ import pytest
 from harness import clean_environment
 
 # Whole projects of their own, which the tests copy and build.
-collect_ignore = ["packages"]
+collect_ignore = ["projects"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

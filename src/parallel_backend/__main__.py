@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parallel_backend.cli import main
+from parallel_backend.tools.cli import main
 
 __all__: list[str] = []
 

@@ -1,8 +1,7 @@
-"""What ran, and when: the closing line of each hook and, where asked for, a trace and a page.
+"""What ran, and when: the closing line of each hook and, where asked for, a record of it.
 
-`record` notes what happens while it does; `session` does so for one hook, `collection` for many.
-At the end `events` reads the notes, `timeline` lays them out in job slots, `path` and `verdicts`
-say what decided how long it took, and `trace` and `page` write it down.
+`record` notes what happens while it does, and `session` does so for one hook. What is made of a
+record is the business of ``tools/timings``.
 """
 
 from __future__ import annotations
