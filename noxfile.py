@@ -65,13 +65,6 @@ def race(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS[1])
-def snapshot(session: nox.Session) -> None:
-    """What hooks of real packages leave in the interpreter; see tests/long/long_snapshot.py."""
-    session.install("-e", ".[test]")
-    session.run("python", "tests/long/long_snapshot.py", *session.posargs)
-
-
-@nox.session(python=PYTHONS[1])
 def shuffled(session: nox.Session) -> None:
     """Real packages' hooks in shuffled orders in one process; arguments: bench.shuffled."""
     session.install("-e", ".")

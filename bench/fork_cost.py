@@ -35,8 +35,8 @@ parallel_backend.prepare_metadata_for_build_wheel(sys.argv[1])
 _DIRECT = f"""\
 import os, pathlib, shutil, tempfile
 from parallel_backend import hooks
-from parallel_backend.process_state.groups import make_record
-def run_hook(function, *, in_place=False):
+from parallel_backend.hook_process.process_groups import make_record
+def run_hook(function, *, place=None):
     private = pathlib.Path(tempfile.mkdtemp())
     make_record(private)
     try:

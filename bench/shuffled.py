@@ -1,7 +1,7 @@
 """Prove promise P5 on real packages: many hooks in one process give what fresh processes give.
 
     CFLAGS=-O0 python -m bench.shuffled
-    CFLAGS=-O0 python -m bench.shuffled --packages psutil,librt --rounds 3 --seed 7 --ways in-place
+    CFLAGS=-O0 python -m bench.shuffled --packages psutil,librt --rounds 3 --seed 7 --ways fork
 
 All hooks of all packages are called in an order of chance, in one environment that holds what they
 need to build: by plain ``setuptools.build_meta``, each in a fresh process, then by this project in
@@ -54,11 +54,10 @@ class Way:
 
 WAYS = {
     "fork": Way(kind="direct"),
-    "in-place": Way(kind="direct", variables={"PARALLEL_BACKEND_HOOKS": "in-place"}),
     "server": Way(kind="server"),
     "server-plain": Way(kind="server", plain=True),
 }
-"""In this project's two ways with a hook's process, and through its hook server, which runs plain
+"""In a process of its own for each hook, and through its hook server, which runs plain
 setuptools as well."""
 
 _PREPARES = {

@@ -6,7 +6,13 @@ wrong, where, and what to do. The front door turns it into ``SystemExit``.
 
 from __future__ import annotations
 
-__all__ = ["HookProcessError", "JobserverError", "ParallelBackendError", "SettingsError"]
+__all__ = [
+    "HookProcessError",
+    "JobserverError",
+    "ParallelBackendError",
+    "SettingsError",
+    "TreeLockError",
+]
 
 
 class ParallelBackendError(Exception):
@@ -23,3 +29,7 @@ class HookProcessError(ParallelBackendError):
 
 class JobserverError(ParallelBackendError):
     """A job token pool cannot be used."""
+
+
+class TreeLockError(ParallelBackendError):
+    """Another build of the same tree does not end."""

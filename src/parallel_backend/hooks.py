@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import setuptools.build_meta
 
 from parallel_backend.errors import ParallelBackendError
 from parallel_backend.extra_config import extra_config
-from parallel_backend.process_state import run_hook
+from parallel_backend.hook_process import run_hook
 from parallel_backend.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -25,11 +26,35 @@ if TYPE_CHECKING:
     ConfigSettings: TypeAlias = Mapping[str, str | list[str] | None] | None
     StrPath: TypeAlias = str | os.PathLike[str]
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "delegate"]
 
-# A hook changes what the whole process shares (the current folder, os.environ), so hooks that
+_PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+
+# What a fork needs, and the signal handlers around it, are the whole process', so hooks that
 # several threads call take turns.
 _turn = threading.RLock()
+
+
+def _hook(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Raise what `method` raises by this frame alone; a ParallelBackendError as one plain line."""
+
+    @functools.wraps(method)
+    def hook(*args: Any, **kwargs: Any) -> Any:
+        error: BaseException
+        try:
+            with _turn:
+                return method(*args, **kwargs)
+        except ParallelBackendError as ours:
+            error = SystemExit(f"parallel-backend: error: {ours}")
+            error.__cause__ = ours
+        except BaseException as raised:
+            trace = raised.__traceback__
+            while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+                trace = trace.tb_next
+            error = raised.with_traceback(trace)
+        raise error
+
+    return hook
 
 
 class Backend:
@@ -99,54 +124,53 @@ class Backend:
         return name
 
     def _run(self, hook: str, config_settings: ConfigSettings, *folders: StrPath | None) -> Any:
-        with _turn, _plain_errors():
-            settings = read_settings(
-                config_settings=config_settings, environ=os.environ, folder=Path.cwd()
-            )
-            place = None
-            if settings.timings is not None:
-                from parallel_backend.timings.folder import check_folder, is_shared
+        settings = read_settings(
+            config_settings=config_settings, environ=os.environ, folder=Path.cwd()
+        )
+        place = None
+        if settings.timings is not None:
+            from parallel_backend.timings.folder import check_folder, is_shared
 
-                check_folder(settings.timings)
-                # Where this process is killed, whoever runs it deletes what it leaves.
-                place = settings.timings if is_shared(settings.timings) else None
-            return run_hook(
-                lambda private: self._delegate(hook, settings, private, folders),
-                in_place=settings.hooks == "in-place",
-                place=place,
-            )
-
-    def _delegate(
-        self, hook: str, settings: Settings, private: Path, folders: tuple[StrPath | None, ...]
-    ) -> Any:
-        """What runs in the hook's own process: setuptools' hook, with ours around it."""
-        backend: Any = setuptools.build_meta
-        function = getattr(backend.__legacy__ if self._legacy else backend, hook)
-        arguments = (*folders[:1], settings.backend_config, *folders[1:])
-        with contextlib.ExitStack() as stack:
-            from parallel_backend.engine import installed
-
-            timed = None
-            if settings.timings is not None:
-                from parallel_backend.timings.session import hook_recorded
-
-                recorded = hook_recorded(hook, folder=settings.timings, private=private)
-                timed = stack.enter_context(recorded)
-            builds = hook.startswith("build_")
-            jobs = stack.enter_context(installed(settings=settings, private=private, builds=builds))
-            stack.enter_context(extra_config(settings=settings, jobs=jobs, private=private))
-            if timed is None:
-                return function(*arguments)
-            timed.note(slots=jobs)
-            result = function(*arguments)
-            timed.note(made=result)
-            return result
+            check_folder(settings.timings)
+            # Where this process is killed, whoever runs it deletes what it leaves.
+            place = settings.timings if is_shared(settings.timings) else None
+        function = functools.partial(delegate, hook, settings, folders, legacy=self._legacy)
+        return run_hook(function, place=place)
 
 
-@contextlib.contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Turn our own errors into what setuptools raises for a user's mistake: one plain line."""
-    try:
-        yield
-    except ParallelBackendError as error:
-        raise SystemExit(f"parallel-backend: error: {error}") from error
+# Not as decorators, whose result no type checker follows through the package's own lazy import.
+for _name in vars(Backend).copy():
+    if not _name.startswith("_"):
+        setattr(Backend, _name, _hook(getattr(Backend, _name)))
+
+
+def delegate(
+    hook: str,
+    settings: Settings,
+    folders: tuple[StrPath | None, ...],
+    private: Path,
+    *,
+    legacy: bool,
+) -> Any:
+    """Call setuptools' hook with ours around it; this runs in the hook's own process."""
+    backend: Any = setuptools.build_meta
+    function = getattr(backend.__legacy__ if legacy else backend, hook)
+    arguments = (*folders[:1], settings.backend_config, *folders[1:])
+    with contextlib.ExitStack() as stack:
+        from parallel_backend.engine import installed
+
+        timed = None
+        if settings.timings is not None:
+            from parallel_backend.timings.session import hook_recorded
+
+            recorded = hook_recorded(hook, folder=settings.timings, private=private)
+            timed = stack.enter_context(recorded)
+        builds = hook.startswith("build_")
+        jobs = stack.enter_context(installed(settings=settings, private=private, builds=builds))
+        stack.enter_context(extra_config(settings=settings, jobs=jobs, private=private))
+        if timed is None:
+            return function(*arguments)
+        timed.note(slots=jobs)
+        result = function(*arguments)
+        timed.note(made=result)
+        return result

@@ -56,7 +56,7 @@ class Settings:
         nothing, but what the user's own compiler begins with is recognized.
     :param local_jobs: slots of this machine where `jobs` counts those of others; None: as many as
         the machine offers.
-    :param hooks: where a hook runs: in a fork of the process where that is safe, or in the process.
+    :param lock_timeout: seconds to wait for another build of the same tree.
     :param fresh: compile everything, and take nothing from the object store.
     :param store_size: bytes that the object store may hold after a build.
     :param timings: a folder for the trace and the page of what ran when; None: there are none.
@@ -70,7 +70,7 @@ class Settings:
     extensions: Literal["process", "thread", "serial"] = "process"
     memory_per_job: int = _DEFAULT_MEMORY_PER_JOB
     keep_going: bool = False
-    hooks: Literal["fork", "in-place"] = "fork"
+    lock_timeout: int = 3600
     launcher: str | None = None
     local_jobs: int | None = None
     fresh: bool = False
@@ -153,6 +153,10 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
+def _seconds(value: object) -> int:
+    return _whole_number(_text(value))
+
+
 def _one_of(*words: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if value not in words:
@@ -226,7 +230,7 @@ _KEYS = {
     "keep-going": _Key(_switch, "true, false, 1, 0, yes, no, on or off"),
     "fresh": _Key(_switch, "true, false, 1, 0, yes, no, on or off"),
     "store-size": _Key(_memory, 'more than 0 with B, KiB, MiB, GiB or TiB, such as "2GiB"'),
-    "hooks": _Key(_one_of("fork", "in-place"), '"fork" or "in-place"'),
+    "lock-timeout": _Key(_seconds, "seconds, a whole number from 1"),
     "launcher": _Key(_launcher, 'a command such as "ccache", or "auto" or "none"'),
     "local-jobs": _Key(_local_jobs, 'a whole number from 1, or "auto"'),
     "timings": _Key(_folder, "the path of a folder"),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import run_hook
 from projects import make_project
 from rust_projects import (
     build_with,
@@ -40,16 +41,6 @@ variables = {
 }
 with open("told.json", "w") as file:
     json.dump([variables, done.stdout.splitlines()], file)
-"""
-
-# Calls a hook in this process, and tells what of its environment has changed.
-IN_PLACE = """
-import json, os, sys
-sys.path[:0] = sys.argv[1:]
-import parallel_backend
-before = dict(os.environ)
-parallel_backend.build_wheel(".", {"hooks": "in-place"})
-assert dict(os.environ) == before
 """
 
 # Makes the command in this process, and shows that nothing of it is left.
@@ -232,14 +223,6 @@ def test_nothing_of_it_is_left_when_the_hook_ends(project: Path, tmp_path: Path)
     assert left_in(project / "build") == []
 
 
-def test_the_environment_is_put_back_in_place(project: Path) -> None:
-    done = run_script(IN_PLACE, project / "tools", cwd=project)
-    assert done.returncode == 0, done.stderr
-    assert "PYO3_ENVIRONMENT_SIGNATURE" in told(project)[0]
-    if sys.prefix != sys.base_prefix:
-        assert left_in(project / "build") == []
-
-
 def test_variables_and_methods_are_taken_back(tmp_path: Path) -> None:
     done = run_script(DIRECTLY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -307,10 +290,8 @@ def test_only_a_build_of_rust_makes_the_link(project: Path, tmp_path: Path) -> N
 
 
 def test_a_build_without_setuptools_rust_imports_nothing_for_it(tmp_path: Path) -> None:
-    script = """
-import sys, parallel_backend
-parallel_backend.build_wheel(".", {"hooks": "in-place"})
-print("parallel_backend.rust" in sys.modules)
-"""
-    done = run_script(script, cwd=make_project(tmp_path / "project"))
-    assert done.stdout.splitlines()[-1] == "False", done.stderr
+    project = make_project(tmp_path / "project")
+    tell = "import atexit, sys; atexit.register(lambda: print('parallel_backend.rust' in sys.modules))"
+    (project / "setup.py").write_text(f"{tell}\nfrom setuptools import setup\nsetup()\n")
+    done = run_hook(project, "build_wheel", tmp_path)
+    assert done.stdout.splitlines()[-1] == "False", done.output

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from parallel_backend.engine.store import Store, alone, open_store
+from parallel_backend.engine.store import Store, open_store
 from scripts import run_script
 
 RECORD: dict[str, Any] = {"inputs": [], "absent": []}
@@ -239,83 +239,6 @@ def test_a_writer_that_is_killed_leaves_nothing_that_is_half(tmp_path: Path) -> 
     done = run_script(KILLED, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert take(opened(), "key") in (None, b"x" * 3_000_000)
-
-
-# --- one build at a time
-
-VARIABLE = "_PARALLEL_BACKEND_TREES"
-
-
-def is_locked() -> bool:
-    """As another build of the tree finds it."""
-    with open("build/parallel-backend/lock", "ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def test_a_tree_is_locked_until_its_build_ends_however_it_ends() -> None:
-    reports: list[str] = []
-
-    def build() -> None:
-        with alone(opened(), reports.append):
-            assert is_locked()
-            assert VARIABLE in os.environ
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        build()
-    assert not is_locked()
-    assert VARIABLE not in os.environ
-    assert not reports
-
-
-def test_a_build_within_a_build_of_the_tree_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "/another/tree")
-    with alone(opened(), print):
-        outer = os.environ[VARIABLE]
-        with alone(opened(), print):
-            pass
-        assert is_locked()
-        assert os.environ[VARIABLE] == outer
-    assert os.environ[VARIABLE] == "/another/tree"
-
-
-def test_a_build_that_is_told_to_end_while_it_waits_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    reports: list[str] = []
-
-    def flock(_lock: int, operation: int) -> None:
-        raise BlockingIOError if operation & fcntl.LOCK_NB else KeyboardInterrupt
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    before = os.listdir("/proc/self/fd")
-    with pytest.raises(KeyboardInterrupt), alone(opened(), reports.append):
-        pytest.fail("it did not wait")
-    assert os.listdir("/proc/self/fd") == before
-    assert reports == ["another build of this tree goes on; waiting for its end"]
-
-
-@pytest.mark.parametrize("trouble", ["no locks", "no file"])
-def test_where_there_can_be_no_lock_a_build_goes_on(
-    trouble: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = opened()
-    if trouble == "no file":
-        Path("build/parallel-backend/lock").mkdir()
-    else:
-
-        def flock(_lock: int, _operation: int) -> None:
-            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-        monkeypatch.setattr(fcntl, "flock", flock)
-    before = os.listdir("/proc/self/fd")
-    with alone(store, pytest.fail):
-        done = True
-    assert done
-    assert os.listdir("/proc/self/fd") == before
-    assert VARIABLE not in os.environ
 
 
 def test_where_no_earlier_build_has_kept_anything_nothing_is_looked_for() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from parallel_backend.engine.output import Job, capturing
-from parallel_backend.process_state.groups import close_record, make_record
+from parallel_backend.hook_process.process_groups import close_record, make_record
 from parallel_backend.tools.timings.events import Event, read_events
 from parallel_backend.timings.record import recording, span
 

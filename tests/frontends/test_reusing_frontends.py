@@ -34,7 +34,6 @@ from pyproject_api import BackendFailed, Frontend, SubprocessFrontend
 
 from kept_backend import KeptBackend
 
-WAYS = ["fork", "in-place"]
 NORTH = Twin(name="north", number=1, source=10)
 NORTH_LATER = Twin(name="north", number=2, source=200)
 SOUTH = Twin(name="south", number=3, source=3000)
@@ -103,56 +102,51 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place(home=tmp_path_factory.mktemp("reusing"))
 
 
-@pytest.fixture(params=WAYS)
-def way(request: pytest.FixtureRequest, place: Place) -> str:
-    """How hooks run in the process that a frontend keeps."""
+@pytest.fixture(autouse=True)
+def _new_log(place: Place) -> None:
     place.log.unlink(missing_ok=True)
-    return str(request.param)
 
 
-def _kept(place: Place, twin: Twin, way: str) -> KeptBackend:
-    private = place.home / f"{twin.name}-{way}"
+def _kept(place: Place, twin: Twin) -> KeptBackend:
+    private = place.home / f"{twin.name}-kept"
     private.mkdir(exist_ok=True)
-    env = {**QUICK_COMPILE, "PARALLEL_BACKEND_HOOKS": way}
+    env = {**QUICK_COMPILE}
     return KeptBackend(place.anew(twin), private=private, env=env)
 
 
-def _assert_one_process(runs: list[Run], process: int, way: str) -> None:
-    """All that ran, ran in this process, or in a fork of it each."""
+def _assert_one_process(runs: list[Run], process: int) -> None:
+    """All that ran, ran in a fork of this process each."""
     assert runs
-    if way == "fork":
-        assert {run.parent for run in runs} == {process}
-        assert len({run.process for run in runs}) == len(runs)
-    else:
-        assert {run.process for run in runs} == {process}
+    assert {run.parent for run in runs} == {process}
+    assert len({run.process for run in runs}) == len(runs)
 
 
 # --- pyproject-api
 
 
-def test_all_hooks_in_sequence_and_again_are_as_in_fresh_processes(place: Place, way: str) -> None:
+def test_all_hooks_in_sequence_and_again_are_as_in_fresh_processes(place: Place) -> None:
     expected = [place.plain(NORTH, hook) for hook in HOOKS]
-    with _kept(place, NORTH, way) as frontend:
+    with _kept(place, NORTH) as frontend:
         assert all(frontend.optional_hooks.values())
         for _ in range(2):
             assert [place.ask(frontend, hook) for hook in HOOKS] == expected
         assert frontend.process is not None
         runs = read_log(place.log)
         assert len(runs) == 2 * len(HOOKS)
-        _assert_one_process(runs, frontend.process.pid, way)
+        _assert_one_process(runs, frontend.process.pid)
 
 
 def test_hooks_in_any_order_for_two_projects_in_turn_are_as_in_fresh_processes(
-    place: Place, way: str
+    place: Place,
 ) -> None:
     steps = [
         *((twin, hook) for twin in (NORTH, SOUTH) for hook in HOOKS),
         *((NORTH_LATER, hook) for hook in ("build_wheel", "build_editable", "build_sdist")),
     ]
     expected = {(twin, hook): place.plain(twin, hook) for twin, hook in steps}
-    chance = random.Random(way)
+    chance = random.Random(7)
     chance.shuffle(steps)
-    with _kept(place, NORTH, way) as north, _kept(place, SOUTH, way) as south:
+    with _kept(place, NORTH) as north, _kept(place, SOUTH) as south:
         for twin, hook in steps:
             # Now and then in a tree as the former hooks have left it, edited.
             if chance.random() < 0.3:
@@ -165,19 +159,17 @@ def test_hooks_in_any_order_for_two_projects_in_turn_are_as_in_fresh_processes(
             assert frontend.process is not None
             folder = str(place.folder(twin))
             own = [run for run in read_log(place.log) if run.folder == folder]
-            _assert_one_process(own, frontend.process.pid, way)
+            _assert_one_process(own, frontend.process.pid)
 
 
-def test_metadata_that_is_taken_from_a_wheel_is_that_of_a_fresh_process(
-    place: Place, way: str
-) -> None:
+def test_metadata_that_is_taken_from_a_wheel_is_that_of_a_fresh_process(place: Place) -> None:
     expected = {
         f"prepare_metadata_for_build_{target}": place.plain(
             SOUTH, f"prepare_metadata_for_build_{target}"
         )
         for target in ("wheel", "editable")
     }
-    with _kept(place, SOUTH, way) as frontend:
+    with _kept(place, SOUTH) as frontend:
         for target in ("wheel", "editable", "editable", "wheel"):
             place.empty()
             found = frontend.metadata_from_built(place.made, target)[0]
@@ -186,9 +178,9 @@ def test_metadata_that_is_taken_from_a_wheel_is_that_of_a_fresh_process(
             assert contents(place.made)[f"{name}/METADATA"] == files[f"{name}/METADATA"]
 
 
-def test_after_a_hook_that_failed_the_process_serves_on(place: Place, way: str) -> None:
+def test_after_a_hook_that_failed_the_process_serves_on(place: Place) -> None:
     expected = place.plain(SOUTH, "build_wheel")
-    with _kept(place, SOUTH, way) as frontend:
+    with _kept(place, SOUTH) as frontend:
         setup = place.folder(SOUTH) / "setup.py"
         text = setup.read_text("utf-8")
         setup.write_text(f"{text}\nraise RuntimeError('no luck')\n", encoding="utf-8")
@@ -198,7 +190,7 @@ def test_after_a_hook_that_failed_the_process_serves_on(place: Place, way: str) 
         setup.write_text(text, encoding="utf-8")
         assert place.ask(frontend, "build_wheel") == expected
         assert frontend.process is not None
-        _assert_one_process(read_log(place.log), frontend.process.pid, way)
+        _assert_one_process(read_log(place.log), frontend.process.pid)
 
 
 def test_the_frontend_that_starts_a_process_for_each_hook_gets_the_same(
@@ -281,9 +273,7 @@ def _value_of_installed(destination: Path, twin: Twin) -> object:
     return json.loads(done.stdout)
 
 
-def test_gpep517_builds_project_after_project_in_its_process(
-    place: Place, way: str, tmp_path: Path
-) -> None:
+def test_gpep517_builds_project_after_project_in_its_process(place: Place, tmp_path: Path) -> None:
     pytest.importorskip("gpep517", reason="gpep517 is not installed")
     states = [NORTH, SOUTH, NORTH_LATER]
     plain = {twin: _plain_gpep517(place, twin) for twin in states}
@@ -309,7 +299,7 @@ def test_gpep517_builds_project_after_project_in_its_process(
         (folders[NORTH], {}, _install(out[4] / plain[NORTH_LATER].name, tmp_path / "root")),
         (folders[SOUTH], {}, _build(out[5])),
     ]
-    env = {**QUICK_COMPILE, "PARALLEL_BACKEND_HOOKS": way}
+    env = {**QUICK_COMPILE}
     done = run_script(_GPEP517, json.dumps(steps), cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     expected = [
@@ -321,7 +311,7 @@ def test_gpep517_builds_project_after_project_in_its_process(
     assert _value_of_installed(tmp_path / "root", NORTH_LATER) == NORTH_LATER.value
     runs = read_log(place.log)
     assert len(runs) == len(out)
-    _assert_one_process(runs, int(done.stdout.splitlines()[-1]), way)
+    _assert_one_process(runs, int(done.stdout.splitlines()[-1]))
 
 
 def test_gpep517_builds_twice_and_installs(place: Place, tmp_path: Path) -> None:

@@ -43,7 +43,6 @@ _INI = """\
 [pkgenv]
 set_env =
     SOURCE_DATE_EPOCH = {epoch}
-    PARALLEL_BACKEND_HOOKS = {way}
 
 [testenv]
 wheel_build_env = .pkg
@@ -101,7 +100,7 @@ class Home:
         twin.write_anew(self.project, log=self.log, build_system=_IN_TREE)
         shutil.copytree(self.folder / "backend", self.project / "backend")
 
-    def run(self, edits: dict[str, Twin | None], *, way: str, other: str = "") -> None:
+    def run(self, edits: dict[str, Twin | None], *, other: str = "") -> None:
         """Run tox in environments, one after another; each then brings the project to a state."""
         for name in ("seen", "values", "later"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
@@ -113,7 +112,7 @@ class Home:
         look = self.folder / "look.py"
         look.write_text(_LOOK, encoding="utf-8")
         epoch = os.environ["SOURCE_DATE_EPOCH"]
-        ini = _INI.format(epoch=epoch, way=way, look=look, other=other)
+        ini = _INI.format(epoch=epoch, look=look, other=other)
         (self.project / "tox.ini").write_text(ini, encoding="utf-8")
         command = [sys.executable, "-m", "tox", "run", "-e", ",".join(edits)]
         with subprocess.Popen(
@@ -166,7 +165,7 @@ class Home:
         assert done.returncode == 0, done.output
         assert contents(self.folder / "seen" / name) == contents(made)
 
-    def assert_one_process(self, commands: list[str], *, way: str, pkg: str = ".pkg") -> None:
+    def assert_one_process(self, commands: list[str], *, pkg: str = ".pkg") -> None:
         """Hooks ran these commands of ``setup.py``, all in the process of which tox's log tells."""
         logs = (self.folder / "work" / pkg / "log").glob("*.log")
         texts = [text for text in (log.read_text("utf-8") for log in logs) if "_backend.py" in text]
@@ -174,11 +173,8 @@ class Home:
         # pip builds an sdist in a folder and a process of its own.
         runs = [run for run in read_log(self.log) if run.folder == str(self.project)]
         assert [run.command for run in runs] == commands
-        if way == "fork":
-            assert {run.parent for run in runs} == {process}
-            assert len({run.process for run in runs}) == len(runs)
-        else:
-            assert {run.process for run in runs} == {process}
+        assert {run.parent for run in runs} == {process}
+        assert len({run.process for run in runs}) == len(runs)
 
 
 _PID = re.compile(r"(?m)^metadata pid: ([0-9]+)$")
@@ -194,15 +190,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return Home(folder=folder)
 
 
-@pytest.mark.parametrize("way", ["fork", "in-place"])
-def test_every_package_is_that_of_a_fresh_process_whatever_was_edited(home: Home, way: str) -> None:
+def test_every_package_is_that_of_a_fresh_process_whatever_was_edited(home: Home) -> None:
     home.lay_out(FIRST)
-    home.run({"one": SECOND, "two": THIRD, "three": LAST}, way=way)
+    home.run({"one": SECOND, "two": THIRD, "three": LAST})
     assert home.value("one") == FIRST.value
     assert home.value("two") == SECOND.value
     assert home.value("three") == THIRD.value
     commands = [*["egg_info"] * 3, "bdist_wheel", "editable_wheel", "sdist"]
-    home.assert_one_process(commands, way=way)
+    home.assert_one_process(commands)
     tree = home.project.rename(home.folder / "tree")
     home.assert_as_fresh("one", "build_wheel", FIRST)
     home.assert_as_fresh("two", "build_editable", SECOND)
@@ -211,7 +206,7 @@ def test_every_package_is_that_of_a_fresh_process_whatever_was_edited(home: Home
     # Once more, in the same environments and the same tree, which was edited since.
     shutil.rmtree(home.project)
     tree.rename(home.project)
-    home.run({"one": None, "two": None}, way=way)
+    home.run({"one": None, "two": None})
     assert [home.value(name) for name in ("one", "two")] == [LAST.value] * 2
     home.assert_as_fresh("one", "build_wheel", LAST)
     home.assert_as_fresh("two", "build_editable", LAST)
@@ -224,7 +219,7 @@ def test_another_interpreter_has_a_packaging_process_of_its_own(home: Home) -> N
     if other is None:
         pytest.skip("there is no other Python that the backend supports")
     home.lay_out(FIRST)
-    home.run({"one": SECOND, "other": None}, way="fork", other=str(other))
+    home.run({"one": SECOND, "other": None}, other=str(other))
     assert home.value("one") == FIRST.value
     assert home.value("other") == SECOND.value
     home.assert_as_fresh("one", "build_wheel", FIRST)

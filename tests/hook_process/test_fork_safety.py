@@ -11,19 +11,20 @@ from pathlib import Path
 
 import pytest
 
-import hook_process
-from hook_process import descriptors
-from parallel_backend.process_state import Terminated, run_hook
+import hook_process_fixtures
+from hook_process_fixtures import descriptors
+from parallel_backend.errors import HookProcessError
+from parallel_backend.hook_process import Terminated, run_hook
 from scripts import run_script
 from watched_builds import write_compiler, write_extensions
 
-temporary, nothing_left = hook_process.temporary, hook_process.nothing_left
+temporary, nothing_left = hook_process_fixtures.temporary, hook_process_fixtures.nothing_left
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 # A thread that Python knows nothing of, as those of BLAS or of gRPC.
 THREAD = """
 import ctypes, threading
-from parallel_backend.process_state import fork_is_safe
+from parallel_backend.hook_process import fork_is_safe
 
 print(fork_is_safe())
 library = ctypes.CDLL(None)
@@ -50,7 +51,7 @@ def test_where_no_process_can_be_made_no_descriptor_of_a_replaced_stream_is_left
         patch.setattr(os, "fork", no_fork)
         for name in ("stdout", "stderr"):
             patch.setattr(sys, name, io.StringIO())
-        with pytest.raises(BlockingIOError, match="too many processes"):
+        with pytest.raises(HookProcessError, match="cannot be started: too many processes"):
             run_hook(lambda _private: None)
     assert descriptors() == before
 
@@ -84,11 +85,11 @@ def test_a_signal_that_comes_just_before_the_fork_ends_the_hook_and_then_the_cal
     assert not (tmp_path / "was not told").exists()
 
 
-# Beside another thread the hook runs in this very process.
-IN_PLACE = """
+# Beside another thread the hook runs in a fresh interpreter.
+BESIDE_A_THREAD = """
 import io, os, sys, threading
 import parallel_backend
-from parallel_backend.process_state import fork_is_safe
+from parallel_backend.hook_process import fork_is_safe
 
 end = threading.Event()
 other = threading.Thread(target=end.wait)
@@ -116,7 +117,7 @@ def test_a_build_beside_a_thread_prints_to_the_streams_that_the_caller_has(
 ) -> None:
     folder = write_extensions(tmp_path / "parts", {"a": 2, "b": 1})
     env = write_compiler(tmp_path / "cc", 'echo "out $source"; echo "err $source" >&2; fake')
-    done = run_script(IN_PLACE, kind, tmp_path / "out", cwd=folder, env=env)
+    done = run_script(BESIDE_A_THREAD, kind, tmp_path / "out", cwd=folder, env=env)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "out").glob("*.whl"))) == 1
     for source in ("a_0.c", "a_1.c", "b_0.c"):

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-import hook_process
-from hook_process import (
+import hook_process_fixtures
+from hook_process_fixtures import (
     Written,
     talk,
     wait_for_ever,
 )
 from parallel_backend.errors import HookProcessError
-from parallel_backend.process_state import Terminated, note_group, run_hook
+from parallel_backend.hook_process import Terminated, note_group, run_hook
 from scripts import run_script, started_script
 
-temporary, nothing_left = hook_process.temporary, hook_process.nothing_left
+temporary, nothing_left = hook_process_fixtures.temporary, hook_process_fixtures.nothing_left
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
@@ -130,7 +130,7 @@ def test_a_hooks_end_is_seen_where_the_system_has_no_descriptors_for_processes(
 # a signal that comes just before a long wait would be noticed after it.
 WAITING = """
 import os, signal, sys, time
-from parallel_backend.process_state import run_hook
+from parallel_backend.hook_process import run_hook
 
 # Whatever this process has inherited.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -259,7 +259,7 @@ def test_a_stream_that_breaks_ends_the_hook_and_its_error_is_raised(
         wait_for_ever()
 
     if not heeds:
-        monkeypatch.setattr("parallel_backend.process_state.caller._PATIENCE", 0.01)
+        monkeypatch.setattr("parallel_backend.hook_process.parent._PATIENCE", 0.01)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", RefusingStream())
         with pytest.raises(BrokenPipeError):
@@ -342,7 +342,7 @@ def test_a_signal_that_the_caller_ignores_does_not_end_the_hook(name: str, tmp_p
     # As under nohup, which ignores SIGHUP for all that it starts.
     script = (
         "import os, signal\n"
-        "from parallel_backend.process_state import run_hook\n"
+        "from parallel_backend.hook_process import run_hook\n"
         f"signal.signal(signal.{name}, signal.SIG_IGN)\n"
         f"print(run_hook(lambda _: os.kill(os.getpid(), signal.{name}) or 'went on'))\n"
     )
@@ -358,7 +358,7 @@ def test_a_hook_that_alone_is_told_to_end_is_an_error_that_names_the_signal() ->
 def test_a_hook_that_is_told_to_end_as_soon_as_it_is_there_ends(tmp_path: Path) -> None:
     script = (
         "import os, signal\n"
-        "from parallel_backend.process_state import run_hook\n"
+        "from parallel_backend.hook_process import run_hook\n"
         "kill = lambda: os.kill(os.getpid(), signal.SIGTERM)\n"
         "os.register_at_fork(after_in_child=kill)\n"
         "print(run_hook(lambda _: 'went on'))\n"

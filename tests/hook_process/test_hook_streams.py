@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-import hook_process
-from hook_process import (
+import hook_process_fixtures
+from hook_process_fixtures import (
     MORE_THAN_A_PIPE,
     Written,
     talk,
 )
 from parallel_backend.errors import HookProcessError
-from parallel_backend.process_state import run_hook
+from parallel_backend.hook_process import run_hook
 from scripts import run_script
 
-temporary, nothing_left = hook_process.temporary, hook_process.nothing_left
+temporary, nothing_left = hook_process_fixtures.temporary, hook_process_fixtures.nothing_left
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
@@ -124,7 +124,7 @@ def test_what_a_hook_and_its_commands_write_reaches_the_callers_descriptors(
 
 def test_text_that_the_caller_has_not_flushed_appears_once_and_first(tmp_path: Path) -> None:
     script = (
-        "from parallel_backend.process_state import run_hook\n"
+        "from parallel_backend.hook_process import run_hook\n"
         "print('before')\nrun_hook(lambda _: print('hook'))\nprint('after')\n"
     )
     done = run_script(script, cwd=tmp_path, env={"PYTHONUNBUFFERED": ""})
@@ -140,7 +140,7 @@ def test_a_hook_runs_where_standard_descriptors_are_closed(
         f"for number in {closed}: os.close(number)\n"
         "for name in [('stdin', 'stdout', 'stderr')[number] for number in "
         f"{closed}]: setattr(sys, name, None)\n"
-        "from parallel_backend.process_state import run_hook\n"
+        "from parallel_backend.hook_process import run_hook\n"
         "def hook(private):\n"
         "    print('printed')\n"
         "    os.system('echo from a command; echo from a command >&2')\n"

@@ -20,7 +20,6 @@ import sequence_driver
 from harness import SOURCE
 
 __all__ = [
-    "WAYS",
     "Outcome",
     "Sample",
     "Step",
@@ -34,16 +33,9 @@ __all__ = [
 Step = dict[str, Any]
 Outcome = dict[str, Any]
 
-WAYS = ["fork", "in-place"]
-
 _DRIVER = Path(sequence_driver.__file__)
 _PATIENCE = 1200  # seconds; a hook that hangs fails its test, not the whole run
 _PLAIN = '[build-system]\nrequires = ["setuptools>=77"]\n'
-# What the backend imports when a hook is called, and keeps: an import of it changes nothing else.
-_OWN_IMPORTS = """
-    parallel_backend.process_state.caller parallel_backend.process_state.in_place
-    parallel_backend.settings parallel_backend.outcome tomllib selectors
-""".split()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +45,7 @@ class Sample:
     `files` are texts by their paths, `trees` folders to copy; a project is a folder of its own.
     `path` are folders that the interpreter finds modules in. `legacy`: the backend for projects
     that name none. `bare`: without site-packages, but for setuptools. `env` is laid over the
-    environment; None takes a variable away. `in_place`: why the in-place way does not hold it, or
-    "".
+    environment; None takes a variable away.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
@@ -64,7 +55,6 @@ class Sample:
     path: Sequence[str] = ()
     legacy: bool = False
     bare: bool = False
-    in_place: str = ""
 
 
 def project(
@@ -105,7 +95,7 @@ def run_fresh(sample: Sample, work: Path) -> list[Outcome]:
     _prepare(sample, work)
     for step in _numbered(sample.steps):
         if "call" in step:
-            [outcome] = _run([step], sample, work, backend=backend, env={}, looks=False)
+            [outcome] = _run([step], sample, work, backend=backend)
             # Once more, now that the process has ended, with all that it does at its exit.
             outcomes.append({**outcome, **sequence_driver.written(step, work)})
         else:
@@ -117,20 +107,19 @@ def run_together(
     sample: Sample,
     work: Path,
     *,
-    way: str = "fork",
-    looks: bool = False,
+    beside_a_thread: bool = False,
     python: str = sys.executable,
 ) -> list[Outcome]:
     """The steps in `work`, all in one process by our backend.
 
-    `way`: how hooks run where a step's settings do not say. `looks`: each outcome has ``left``,
-    what was not as before the hook.
+    `beside_a_thread`: that process has another thread, so that no fork is safe.
     """
     backend = "parallel_backend" + (":legacy" if sample.legacy else "")
-    env = {"PARALLEL_BACKEND_HOOKS": way}
     _prepare(sample, work)
     steps = _numbered(sample.steps)
-    return _run(steps, sample, work, backend=backend, env=env, looks=looks, python=python)
+    return _run(
+        steps, sample, work, backend=backend, beside_a_thread=beside_a_thread, python=python
+    )
 
 
 def differing_lines(fresh: list[Outcome], together: list[Outcome]) -> Iterator[str]:
@@ -171,21 +160,19 @@ def _run(
     work: Path,
     *,
     backend: str,
-    env: Mapping[str, str],
-    looks: bool,
+    beside_a_thread: bool = False,
     python: str = sys.executable,
 ) -> list[Outcome]:
-    variables = {**os.environ, **sample.env, **env}
+    variables = {**os.environ, **sample.env}
     first = next(step["project"] for step in steps if "call" in step)
     with tempfile.TemporaryDirectory(prefix="sequence-") as private:
         request, result = Path(private, "request.json"), Path(private, "result.json")
         asked = {
             "path": [str(SOURCE), *(str(work / folder) for folder in sample.path)],
             "backend": backend,
-            "imports": _OWN_IMPORTS if looks else [],
             "work": str(work),
             "steps": steps,
-            "looks": looks,
+            "beside-a-thread": beside_a_thread,
             "result": str(result),
         }
         request.write_text(json.dumps(asked), encoding="utf-8")

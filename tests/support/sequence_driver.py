@@ -4,10 +4,10 @@ between them. Standard library only.
 `python sequence_driver.py REQUEST`: REQUEST is a JSON file with
 
 - `path`: entries for the front of `sys.path`,
-- `backend`: ``module:attributes``, and `imports`: modules to import besides, before the first look,
+- `backend`: ``module:attributes``,
 - `work`: the folder to which all paths in steps are relative,
 - `steps`: one after another,
-- `looks`: whether to look at the interpreter before and after each hook,
+- `beside-a-thread`: whether this process has another thread,
 - `result`: the file for the outcomes, a list with one entry for each hook that was called.
 
 A step is ``{"call": HOOK, "project": FOLDER, "out": FOLDER, "settings": {...}, "streams": BOOL}``
@@ -27,6 +27,7 @@ import re
 import shutil
 import sys
 import tarfile
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,10 +150,8 @@ def _call(backend: Any, step: dict[str, Any], work: Path) -> dict[str, Any]:
 def main(request_file: str) -> None:
     """Take the steps that a request names."""
     request = json.loads(Path(request_file).read_text(encoding="utf-8"))
-    looks = request["looks"]
-    if looks:
-        import interpreter_look
-        import interpreter_snapshot
+    if request["beside-a-thread"]:
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
     # The first entry is this script's own folder, which no frontend would have there.
     sys.path[:1] = request["path"]
     sys.argv[1:] = []
@@ -160,28 +159,17 @@ def main(request_file: str) -> None:
     backend: Any = importlib.import_module(module)
     for attribute in filter(None, attributes.split(".")):
         backend = getattr(backend, attribute)
-    for name in request["imports"]:
-        importlib.import_module(name)
-    work, folder, outcomes, seen = Path(request["work"]), "", [], None
+    work, folder, outcomes = Path(request["work"]), "", []
     for step in request["steps"]:
         if "call" not in step:
             change(step, work)
-            seen = None
             continue
         if step["project"] != folder:  # as a frontend does: once for each project
             folder = step["project"]
             os.chdir(work / folder)
-            seen = None
         if step.get("out"):
             (work / step["out"]).mkdir(parents=True, exist_ok=True)
-        if looks and seen is None:
-            seen = interpreter_snapshot.look()
-        outcome = _call(backend, step, work)
-        if seen is not None:
-            before, seen = seen, interpreter_snapshot.look()
-            outcome["left"] = interpreter_look.differences(before, seen)
-        outcome |= written(step, work)
-        outcomes.append(outcome)
+        outcomes.append({**_call(backend, step, work), **written(step, work)})
     Path(request["result"]).write_text(json.dumps(outcomes), encoding="utf-8")
 
 

@@ -20,7 +20,7 @@ from typing import Any, cast
 import pytest
 
 from harness import SOURCE
-from hook_process import descriptors
+from hook_process_fixtures import descriptors
 from hook_server_harness import PATIENCE, before_end_is_no_child
 from parallel_backend.tools.hook_server import (
     ServerEndedError,

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from hook_process import descriptors
+from hook_process_fixtures import descriptors
 from parallel_backend.engine import crew
 from parallel_backend.engine.staff import Staff
 

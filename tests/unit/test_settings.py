@@ -115,7 +115,7 @@ VALUES: dict[str, dict[str, object]] = {
     "extensions": {"process": "process", "thread": "thread", "serial": "serial"},
     "memory-per-job": {"2GiB": 2048 * MIB, "1MiB": MIB, "3k": 3072},
     "keep-going": {"true": True, "off": False, "1": True, "no": False},
-    "hooks": {"fork": "fork", "in-place": "in-place"},
+    "lock-timeout": {"60": 60},
     "launcher": {
         "ccache": "ccache",
         "ccache;distcc": "ccache distcc",

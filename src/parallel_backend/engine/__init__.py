@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from parallel_backend.engine.imports import watching
+from parallel_backend.hook_process import imports_of_the_caller
 from parallel_backend.settings import Settings
 from parallel_backend.timings import Tally
 
@@ -97,7 +98,8 @@ class Engine:
         from parallel_backend.engine.objects import Objects
         from parallel_backend.engine.output import capturing
         from parallel_backend.engine.slots import PoolSlots
-        from parallel_backend.engine.store import alone, open_store
+        from parallel_backend.engine.store import open_store
+        from parallel_backend.records.tree_lock import tree_lock
 
         build = distribution.get_option_dict("build").get("build_base", ("", "build"))[1]
         self.store = open_store(
@@ -106,7 +108,9 @@ class Engine:
             limit=self.settings.store_size,
             fresh=self.settings.fresh,
         )
-        stack.enter_context(alone(self.store, self.report))
+        lock = Path(self.store.folder).parent / "lock"
+        timeout = self.settings.lock_timeout
+        stack.enter_context(tree_lock(lock, timeout=timeout, report=self.report))
         self.began = now_at(self.store.folder)
         stack.callback(self._trim)
         self.compilers = Compilers()
@@ -224,7 +228,8 @@ def _started_on_demand(engine: Engine, stack: contextlib.ExitStack) -> Iterator[
         nonlocal started
         started = True
         _put_back(waiting)
-        engine.start(stack, dist)
+        with imports_of_the_caller():
+            engine.start(stack, dist)
 
     def __init__(self: Any, dist: Any) -> None:
         bases = [base for base in type(self).__mro__ if _COMPILES.match(base.__module__)]

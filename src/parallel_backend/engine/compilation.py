@@ -21,7 +21,7 @@ from parallel_backend.engine.output import Cancelled, Job, current_job
 from parallel_backend.engine.reuse import Compilation, expecting
 from parallel_backend.engine.scope import Scope
 from parallel_backend.engine.state import changed, snapshot
-from parallel_backend.process_state import fork_is_safe
+from parallel_backend.hook_process import fork_is_safe
 from parallel_backend.timings.record import happened, span
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 from parallel_backend.engine.output import one_group
 from parallel_backend.engine.slots import PoolSlots, Slots
-from parallel_backend.process_state import begin_fork, forget_group, note_group
+from parallel_backend.hook_process import begin_fork, forget_group, note_group
 from parallel_backend.timings.record import in_slot, waiting
 
 if TYPE_CHECKING:

@@ -45,8 +45,8 @@ from parallel_backend.engine.workers import (
     scope_of,
 )
 from parallel_backend.errors import ParallelBackendError
-from parallel_backend.outcome import unpack
-from parallel_backend.process_state import fork_is_safe, read_last_words
+from parallel_backend.hook_process import fork_is_safe, read_crash_output
+from parallel_backend.hook_process.result import unpack
 from parallel_backend.timings.record import happened
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class _Build:
         beside = len(staff.at_work) > 1
         if built is None:
             ended = how_it_ended(staff.dismiss(worker))
-            print(read_last_words(self.engine.private, worker.pid), end="", file=sys.stderr)
+            print(read_crash_output(self.engine.private, worker.pid), end="", file=sys.stderr)
             name = self.extensions[index].name
             error = WorkerDied(f"the process that built extension {name!r} {ended}")
             happened("died", name, error=str(error))

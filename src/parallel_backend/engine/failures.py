@@ -10,8 +10,8 @@ from distutils.errors import CCompilerError, DistutilsError
 
 from parallel_backend.engine.output import Cancelled, Job
 from parallel_backend.engine.scope import Scope
-from parallel_backend.outcome import signal_name
-from parallel_backend.process_state import Terminated
+from parallel_backend.hook_process import Terminated
+from parallel_backend.hook_process.result import signal_name
 
 __all__ = ["explain", "how_it_ended", "joined", "run_reported", "was_killed"]
 

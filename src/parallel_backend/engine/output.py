@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from parallel_backend.process_state import LastWords, forget_group, note_group
+from parallel_backend.hook_process import CrashOutput, forget_group, note_group
 from parallel_backend.timings import record
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Job:
         if data:
             self._pieces.append((stream, data))
             if self.live:
-                _last_words().say(data)
+                _crash_output().say(data)
 
     def show(self) -> None:
         """Write what is kept to the process' own streams, in one piece."""
@@ -112,7 +112,7 @@ class Job:
     def _take(self) -> list[tuple[int, bytes]]:
         pieces, self._pieces = self._pieces, []
         if pieces and self.live:
-            _last_words().shown()
+            _crash_output().shown()
         return pieces
 
     def cancel(self, number: int) -> None:
@@ -333,10 +333,10 @@ def capturing(private: Path) -> Iterator[None]:
         _own.clear()
 
 
-def _last_words() -> LastWords:
+def _crash_output() -> CrashOutput:
     if _own.get("words", (0, None))[0] != os.getpid():
-        _own["words"] = (os.getpid(), LastWords(_JobProcess._private))
-    words: LastWords = _own["words"][1]
+        _own["words"] = (os.getpid(), CrashOutput(_JobProcess._private))
+    words: CrashOutput = _own["words"][1]
     return words
 
 

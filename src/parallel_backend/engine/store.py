@@ -14,17 +14,16 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from parallel_backend.engine.inputs import digest
 
-__all__ = ["Store", "alone", "open_store"]
+__all__ = ["Store", "open_store"]
 
 _NAME = "parallel-backend"
 # The trees that are being built by whoever started this process, too.
-_HELD = "_PARALLEL_BACKEND_TREES"
 _TAG = """\
 Signature: 8a477f597d28d172789f06886806bc55
 # Objects that parallel_backend has compiled. It is safe to delete this folder.
@@ -51,61 +50,6 @@ def open_store(build: Path, private: Path, *, limit: int, fresh: bool) -> Store:
         folder = private / _NAME
         (folder / "objects").mkdir(parents=True, exist_ok=True)
     return Store(folder / "objects", limit=limit, only=private.name if fresh else None)
-
-
-@contextlib.contextmanager
-def alone(store: Store, report: Callable[[str], object]) -> Iterator[None]:
-    """Be the only build of a tree for the length of a ``with`` block; waits for another one's end.
-
-    setuptools' own folders below ``build/`` bear no second build at a time. One that a build has
-    started itself, in its own tree, does not wait. Where a file system has no locks nobody does.
-    """
-    held = os.environ.get(_HELD)
-    trees = held.split(os.pathsep) if held else []
-    lock = None if store.folder in trees else _locked(store, report)
-    os.environ[_HELD] = os.pathsep.join([*trees, store.folder])
-    try:
-        yield
-    finally:
-        if held is None:
-            os.environ.pop(_HELD, None)
-        else:
-            os.environ[_HELD] = held
-        if lock is not None:
-            _unlock(lock)
-
-
-def _locked(store: Store, report: Callable[[str], object]) -> int | None:
-    """A descriptor that holds the lock of a tree; None where there can be none."""
-    if os.name != "posix":  # pragma: no cover - there is no lock that ends with its process
-        return None
-    import fcntl
-
-    path = os.path.join(store.folder, os.pardir, "lock")
-    lock = None
-    try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            report("another build of this tree goes on; waiting for its end")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-    except OSError:  # a disk that is full, somebody else's file, a file system without locks
-        if lock is not None:
-            os.close(lock)
-        return None
-    except BaseException:  # told to end while it waits
-        if lock is not None:
-            os.close(lock)
-        raise
-    return lock
-
-
-def _unlock(lock: int) -> None:
-    import fcntl
-
-    fcntl.flock(lock, fcntl.LOCK_UN)  # a process that was left running may have it, too
-    os.close(lock)
 
 
 class Store:

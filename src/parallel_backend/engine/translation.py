@@ -106,7 +106,7 @@ def _translate(
 ) -> None:
     units = [_Unit(task) for task in tasks]
     if len(units) > 1:
-        from parallel_backend.process_state import fork_is_safe
+        from parallel_backend.hook_process import fork_is_safe
 
         if fork_is_safe():
             _translate_apart(engine, stack, one, units)

@@ -27,14 +27,14 @@ from parallel_backend.engine.inputs import Input, look_at
 from parallel_backend.engine.scope import Scope
 from parallel_backend.engine.slots import Slots, WorkerSlots
 from parallel_backend.engine.state import attributes, changed, mark, snapshot
-from parallel_backend.outcome import pack, travels
-from parallel_backend.process_state import (
+from parallel_backend.hook_process import (
     begin_fork,
     end_fork,
     end_groups,
     forget_group,
     note_group,
 )
+from parallel_backend.hook_process.result import pack, travels
 from parallel_backend.timings.record import happened, span
 
 if TYPE_CHECKING:

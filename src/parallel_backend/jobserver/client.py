@@ -18,6 +18,7 @@ import re
 import stat
 from typing import NamedTuple
 
+from parallel_backend.descriptors import moved_up
 from parallel_backend.errors import JobserverError
 from parallel_backend.jobserver.environment import add_for_cargo, tell_children
 from parallel_backend.jobserver.pool import DescriptorPool
@@ -117,7 +118,7 @@ def _open_pipe(*, folder: str, reader: int, writer: int) -> int:
     if folder.endswith("/self") and not (read_end.is_inherited and write_end.is_inherited):
         raise JobserverError(f"descriptors {reader} and {writer} are a pipe of this process")
     try:
-        fd = os.open(f"{folder}/fd/{reader}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = moved_up(os.open(f"{folder}/fd/{reader}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
     except OSError as error:
         raise JobserverError(f"descriptor {reader} cannot be opened: {error.strerror}") from error
     if _identity(os.fstat(fd)) != read_end.identity:

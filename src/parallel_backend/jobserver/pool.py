@@ -11,6 +11,7 @@ import os
 from abc import ABC, abstractmethod
 from threading import RLock
 
+from parallel_backend.descriptors import Private
 from parallel_backend.errors import JobserverError
 
 __all__ = ["DescriptorPool", "MemoryPool", "Pool"]
@@ -72,7 +73,7 @@ class DescriptorPool(Pool):
         self.limit = limit
         self.environment = environment
         self.description = description
-        self._fd = fd
+        self._end = Private(fd)
         self._owner = os.getpid()
         # A forked child inherits the lock as it was, so nobody takes it there. It can be taken
         # twice, for a signal handler that closes the pool within an acquire.
@@ -124,19 +125,16 @@ class DescriptorPool(Pool):
                 f"{self.description} is closed, or belongs to the process that opened it; "
                 "ask that process for a slot"
             )
-        return self._fd
+        return self._end.number
 
     def is_open_here(self) -> bool:
-        """Say whether the pool is not closed yet, in the process that opened it."""
-        return self._fd >= 0 and self._owner == os.getpid()
+        """Say whether the pool is open yet, in the process that opened it."""
+        return self._owner == os.getpid() and self._end.is_open()
 
     def close(self) -> None:
-        if self._fd < 0:
-            return
-        if self._owner == os.getpid():
+        if self.is_open_here():
             self._give_back_all()
-        fd, self._fd = self._fd, -1
-        os.close(fd)
+        self._end.close()
 
     def _give_back_all(self) -> None:
         with self._lock:
@@ -149,7 +147,7 @@ class DescriptorPool(Pool):
 
     def _write(self, slot: list[bytes | int]) -> None:
         # Read and mark in one call of C, see the module's docstring.
-        slot[:] = map(os.write, (self._fd,), slot)  # type: ignore[arg-type]
+        slot[:] = map(os.write, (self._end.number,), slot)  # type: ignore[arg-type]
         self._slots.remove(slot)
 
 

@@ -10,6 +10,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from parallel_backend.descriptors import moved_up
 from parallel_backend.jobserver.environment import tell_children
 from parallel_backend.jobserver.makeflags import is_tellable
 from parallel_backend.jobserver.pool import DescriptorPool, MemoryPool, Pool
@@ -89,7 +90,7 @@ def _make_fifo(folder: str) -> tuple[str, int]:
     path = os.path.join(folder, "jobserver")
     os.mkfifo(path, 0o600)
     try:
-        return path, os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        return path, moved_up(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
     except BaseException:
         os.unlink(path)
         raise

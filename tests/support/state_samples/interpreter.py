@@ -132,7 +132,6 @@ INTERPRETER: dict[str, Sample] = {
         "print('text') is None",
         "sys.stdout = codecs.getwriter('utf-8')(sys.stdout.detach())",
         imports="import codecs",
-        in_place="a stream that was detached cannot be attached again",
     ),
     "descriptor_redirected": telling(
         "[os.readlink(f'/proc/self/fd/{number}') == '/dev/zero' for number in (0, 2)]",
@@ -147,13 +146,11 @@ INTERPRETER: dict[str, Sample] = {
         "sum(os.path.realpath(f'/proc/self/fd/{number}') == '/dev/zero' "
         "for number in os.listdir('/proc/self/fd'))",
         "os.open('/dev/zero', os.O_RDWR)",
-        in_place="whose a descriptor is cannot be told: a module that stays, or another thread",
     ),
     "thread_left": telling(
         "threading.active_count()",
         "threading.Thread(target=threading.Event().wait, daemon=True).start()",
         imports="import threading",
-        in_place="nothing can end a thread but the thread itself",
     ),
     "warnings_are_errors": telling(
         "warnings.warn('a warning')",

@@ -57,7 +57,6 @@ _STANDARD: dict[str, Sample] = {
         "urllib.request._opener is None",
         "urllib.request.install_opener(urllib.request.build_opener())",
         imports="import urllib.request",
-        in_place="a value in a module of the standard library that the hook imports and that stays",
     ),
     "function_replaced": telling(
         "shutil.copyfile.__module__",

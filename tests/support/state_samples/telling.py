@@ -39,15 +39,14 @@ def telling(
     after: str = "",
     hook: str = METADATA,
     env: Mapping[str, str | None] | None = None,
-    in_place: str = "",
 ) -> Sample:
     """Two projects of that kind: the second one must not see what the first one changed.
 
-    `after` is done when ``setup()`` has returned. `in_place`: see `Sample`.
+    `after` is done when ``setup()`` has returned.
     """
     files: dict[str, str] = {}
     for name in ("one", "two"):
         setup = told_by(name, tells=tells, changes=changes, imports=imports, after=after)
         files |= project(name, setup=setup)
     steps = [call(hook, "one"), call(hook, "two")]
-    return Sample(files=files, steps=steps, env=env or {}, in_place=in_place)
+    return Sample(files=files, steps=steps, env=env or {})

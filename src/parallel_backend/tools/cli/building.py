@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from parallel_backend.errors import ParallelBackendError
-from parallel_backend.outcome import fork_traceback
 from parallel_backend.settings import VARIABLES
 from parallel_backend.timings.record import RECORDS, span
 from parallel_backend.tools.cli.archives import unpack
@@ -302,7 +301,7 @@ class Building:
         """What the log does not hold yet of a failure."""
         told = str(error)
         if isinstance(error, HookFailedError):
-            told = error.message if _has_ended(error) else fork_traceback(error.traceback)
+            told = error.message if _has_ended(error) else error.traceback
         elif isinstance(error, BackendMissingError):
             told = error.traceback
         elif not isinstance(error, (ParallelBackendError, OSError)):

@@ -1,15 +1,15 @@
-"""What a process has said, and has not shown yet, kept where it is found if the process dies."""
+"""What a process has printed, and not shown yet, kept where it is found if the process dies."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-__all__ = ["LastWords", "read_last_words"]
+__all__ = ["CrashOutput", "read_crash_output"]
 
 
-class LastWords:
-    """A file in a hook's private folder that holds what this process still has to show."""
+class CrashOutput:
+    """A file in a hook's private directory that holds what this process still has to show."""
 
     def __init__(self, private: Path) -> None:
         self.process = os.getpid()
@@ -21,15 +21,15 @@ class LastWords:
         os.write(self._descriptor, data)
 
     def shown(self) -> None:
-        """All that was kept is shown."""
+        """Forget what was kept: it is shown."""
         os.ftruncate(self._descriptor, 0)
 
     def close(self) -> None:
-        """This process has nothing more to say."""
+        """End: this process has nothing more to show."""
         os.close(self._descriptor)
 
 
-def read_last_words(private: Path, process: int | None = None) -> str:
+def read_crash_output(private: Path, process: int | None = None) -> str:
     """What a process that has died had still to show (default: any process of the hook)."""
     pattern = _path(private, "*" if process is None else process).name
     texts = [path.read_text(errors="backslashreplace") for path in sorted(private.glob(pattern))]
@@ -37,4 +37,4 @@ def read_last_words(private: Path, process: int | None = None) -> str:
 
 
 def _path(private: Path, process: int | str) -> Path:
-    return private / f"last-words-{process}"
+    return private / f"crash-output-{process}"

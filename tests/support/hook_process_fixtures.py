@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import pytest
 
-from parallel_backend.process_state import fork_is_safe
+from parallel_backend.hook_process import fork_is_safe
 
 __all__ = [
     "MORE_THAN_A_PIPE",

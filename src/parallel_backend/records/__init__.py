@@ -1,0 +1,1 @@
+"""What earlier builds of a tree have left, for the next one."""
