@@ -214,17 +214,6 @@ def test_what_was_built_beforehand_in_vain_is_shown_as_such(tmp_path: Path) -> N
     assert "failed" not in verdicts(timings)
 
 
-def test_threads_in_the_callers_process_are_recorded_alike(tmp_path: Path) -> None:
-    folder, timings = project(tmp_path / "project"), tmp_path / "timings"
-    done = wheel_hook(
-        folder, tmp_path / "out", timings=str(timings), hooks="in-place", extensions="thread"
-    )
-    assert done.returncode == 0, done.output
-    found = kinds(timings)
-    assert (found["extension"], found["compile"], found["link"]) == (3, 6, 3)
-    assert {event["tid"] for event in slices(timings / "timings.json")} == {1, 2}
-
-
 @pytest.mark.parametrize("sample", ["pyx_cythonize", "pyx_build_ext", "build_clib"])
 def test_translations_and_c_libraries_are_recorded(tmp_path: Path, sample: str) -> None:
     if missing := expectation(sample).missing:
