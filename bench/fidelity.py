@@ -229,7 +229,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--jobs", type=lambda text: [int(word) for word in words(text)], default=[1, 2, 8]
     )
-    parser.add_argument("--modes", type=words, default=["process", "thread"])
+    parser.add_argument("--modes", type=words, default=["process"])
     parser.add_argument("--cache", type=Path, default=Path("build/fidelity"))
     options = parser.parse_args(arguments)
     options.cache = options.cache.resolve()

@@ -67,7 +67,7 @@ class Settings:
 
     jobs: int | None = None
     jobs_source: str = "the machine"
-    extensions: Literal["process", "thread", "serial"] = "process"
+    extensions: Literal["process", "serial"] = "process"
     memory_per_job: int = _DEFAULT_MEMORY_PER_JOB
     keep_going: bool = False
     lock_timeout: int = 3600
@@ -225,7 +225,7 @@ class _Key(NamedTuple):
 
 _KEYS = {
     "jobs": _Key(_jobs, 'a whole number from 1, or "auto"'),
-    "extensions": _Key(_one_of("process", "thread", "serial"), '"process", "thread" or "serial"'),
+    "extensions": _Key(_one_of("process", "serial"), '"process" or "serial"'),
     "memory-per-job": _Key(_memory, 'more than 0 with B, KiB, MiB, GiB or TiB, such as "2GiB"'),
     "keep-going": _Key(_switch, "true, false, 1, 0, yes, no, on or off"),
     "fresh": _Key(_switch, "true, false, 1, 0, yes, no, on or off"),

@@ -89,14 +89,13 @@ def test_one_broken_extension_of_forty_stops_the_build(
     assert len(compiled(tmp_path / "cc.log")) <= 6
 
 
-@pytest.mark.parametrize("mode", ["process", "thread"])
-def test_a_broken_extension_begins_nothing_that_stands_after_it(mode: str, tmp_path: Path) -> None:
+def test_a_broken_extension_begins_nothing_that_stands_after_it(tmp_path: Path) -> None:
     # The costliest, so that it is tried before what a serial build would have built first.
     names = {**{f"a{n}": 1 for n in range(8)}, "broken": 1, **{f"b{n}": 1 for n in range(31)}}
     costly = {"broken_0.c": f"/* {'long ' * 2000} */"}
     folder = write_extensions(tmp_path / "parts", names, contents=costly)
     env = write_compiler(tmp_path / "cc", BROKEN_COMPILER)
-    done = fail(folder, env, jobs=3, extensions=mode)
+    done = fail(folder, env, jobs=3)
     assert_report_is_last(done, extension="broken", source="broken_0.c")
     sources = compiled(tmp_path / "cc.log")
     assert len([source for source in sources if source.startswith("a")]) == 8

@@ -121,12 +121,11 @@ def linker(folder: Path) -> tuple[dict[str, str], Path]:
     return {"LDSHARED": str(script)}, notes
 
 
-@pytest.mark.parametrize("extensions", ["process", "thread"])
 @pytest.mark.parametrize(
     "told", [{"local-jobs": "1", "launcher": "none"}, {"launcher": "distcc"}], ids=["set", "farm"]
 )
 def test_links_hold_to_the_local_jobs(
-    project: Path, tmp_path: Path, told: dict[str, str], extensions: str
+    project: Path, tmp_path: Path, told: dict[str, str]
 ) -> None:
     shim = Shim(tmp_path / "bin", "distcc")
     env, notes = linker(tmp_path)
@@ -134,6 +133,6 @@ def test_links_hold_to_the_local_jobs(
         "PATH": f"{shim.path.parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHON_CPU_COUNT": "1",  # the machine's offer
     }
-    build_wheel(project, jobs=EXTENSIONS, extensions=extensions, config_settings=told, env=env)
+    build_wheel(project, jobs=EXTENSIONS, config_settings=told, env=env)
     assert notes.read_text("utf-8").split() == ["linked"] * EXTENSIONS
     assert len(shim.commands()) == (EXTENSIONS if told["launcher"] == "distcc" else 0)

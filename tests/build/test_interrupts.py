@@ -84,7 +84,7 @@ def interrupt(
 @pytest.mark.parametrize(
     ("way", "mode"),
     [(way, mode) for way in WAYS for mode in MODES if mode == "process" or "INT-g" in way]
-    + [("SIGTERM", "thread"), ("SIGTERM", "serial")],
+    + [("SIGTERM", "serial")],
 )
 def test_an_interrupted_build_ends_soon_and_leaves_nothing(
     way: str, mode: str, tmp_path: Path

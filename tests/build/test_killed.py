@@ -53,10 +53,9 @@ def equal_to_serial(folder: Path, env: dict[str, str], *, mode: str, jobs: int =
         build.assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("mode", ["process", "thread"])
 @pytest.mark.parametrize("body", [KILLED_ONCE, PROPER_KILLED_ONCE], ids=["driver", "proper"])
 def test_a_compiler_that_is_killed_once_among_others_builds(
-    body: str, mode: str, tmp_path: Path
+    body: str, tmp_path: Path
 ) -> None:
     folder = write_extensions(tmp_path / "parts", dict.fromkeys("abcdef", 1))
     flag = tmp_path / "killed"
@@ -65,7 +64,7 @@ def test_a_compiler_that_is_killed_once_among_others_builds(
     (proper / "cc1").write_text(f"#!/bin/sh\n: >'{flag}'\nkill -KILL $$\n")
     (proper / "cc1").chmod(0o755)
     env = write_compiler(tmp_path / "cc", body.format(flag=flag))
-    equal_to_serial(folder, env, mode=mode)
+    equal_to_serial(folder, env, mode="process")
     assert flag.exists()
     assert compiled(tmp_path / "cc.log").count("b_0.c") == 2
 

@@ -124,13 +124,12 @@ def test_extensions_that_share_a_source_get_the_serial_wheel(
     [AS_ON_WINDOWS, INITIALIZED.replace("{more}", ""), PUT_BACK],
     ids=["", "project", "put-back"],
 )
-@pytest.mark.parametrize("mode", ["process", "thread"])
 def test_the_compiler_is_as_it_was_when_an_extension_is_built(
-    code: str, mode: str, tmp_path: Path
+    code: str, tmp_path: Path
 ) -> None:
     folder = a_project(tmp_path, code)
     env, log = write_tools(tmp_path / "tools")
-    build_wheel(folder, jobs=2, extensions=mode, env=env)
+    build_wheel(folder, jobs=2, env=env)
     # Each is compiled once: nothing was built again for what building has left behind.
     names = ["common.c"] * JOBS + [f"{name}.c" for name in ("east", "north", "south", "west")]
     assert sorted(log.read_text().split()) == names

@@ -57,11 +57,8 @@ def _record(extensions: str, *, recorder: Recorder, tmp_path: Path) -> Recorded:
     return Recorded(events=events, temporary=recorder.temporary, link_inputs=inputs)
 
 
-@pytest.mark.parametrize("extensions", ["process", "thread"])
-def test_no_path_is_written_by_two_commands(
-    extensions: str, recorder: Recorder, tmp_path: Path
-) -> None:
-    recorded = _record(extensions, recorder=recorder, tmp_path=tmp_path)
+def test_no_path_is_written_by_two_commands(recorder: Recorder, tmp_path: Path) -> None:
+    recorded = _record("process", recorder=recorder, tmp_path=tmp_path)
     assert written_by_two(recorded.events, ignored=[recorded.temporary]) == {}
 
 

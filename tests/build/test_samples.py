@@ -25,16 +25,9 @@ BUILT = [name for name in SAMPLES if not expectation(name).fails]
 BROKEN = [name for name in SAMPLES if expectation(name).fails]
 
 # How extensions are built, and with how many jobs. Every sample is built in each of the first...
-EVERY_SAMPLE = [("process", 8), ("thread", 8), ("serial", 2)]
+EVERY_SAMPLE = [("process", 8), ("serial", 2)]
 # ...and these, whose defect is a race or a lasting change of the compiler, in the others as well.
-OTHERS = [
-    ("process", 1),
-    ("process", 2),
-    ("thread", 1),
-    ("thread", 2),
-    ("serial", 1),
-    ("serial", 8),
-]
+OTHERS = [("process", 1), ("process", 2), ("serial", 1), ("serial", 8)]
 RACING = [
     "appends_compiler_so",
     "build_clib_shared_source",

@@ -251,10 +251,9 @@ esac
     [
         ({"a": 4}, REPLACED, ("a_0.c", "a_1.c", 2), {"jobs": 4}),
         ({"a": 1, "b": 2}, REPLACED, ("none", "a_0.c", 1), {"jobs": 3}),
-        ({"a": 1, "b": 8}, "", ("none", "a_0.c", 1), {"jobs": 2, "extensions": "thread"}),
         ({"a": 1, "b": 8}, "", ("none", "a_0.c", 3), {"jobs": 4, "extensions": "process"}),
     ],
-    ids=["one extension", "two extensions", "threads", "processes"],
+    ids=["one extension", "two extensions", "processes"],
 )
 def test_no_compiler_runs_on_after_a_failure(
     counts: dict[str, int],

@@ -34,7 +34,7 @@ __all__ = [
     "write_extensions",
 ]
 
-MODES = ["process", "thread", "serial"]
+MODES = ["process", "serial"]
 
 # No debug information: it would hold paths, and these wheels are built in several folders.
 NO_OPTIMISATION = {"CFLAGS": "-O0"}

@@ -14,6 +14,7 @@ import pytest
 
 from hook_process_fixtures import descriptors
 from parallel_backend.engine import crew
+from parallel_backend.engine import staff as engine_staff
 from parallel_backend.engine.staff import Staff
 
 
@@ -84,7 +85,9 @@ def test_a_unit_that_cannot_begin_gives_its_slot_back_and_the_others_are_ended(
 
 
 @pytest.mark.parametrize("before", [0, 1], ids=["own slot", "token"])
-def test_a_worker_that_cannot_begin_gives_its_slot_back(before: int) -> None:
+def test_a_worker_that_cannot_begin_gives_its_slot_back(
+    before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slots = TwoTokens()
     begun: list[Any] = []
 
@@ -105,7 +108,8 @@ def test_a_worker_that_cannot_begin_gives_its_slot_back(before: int) -> None:
                 os.close(worker.outlet)
                 begun.remove(worker)
 
-    staff = Staff(cast("Any", SimpleNamespace(slots=slots)), None, cast("Any", Worker))
+    monkeypatch.setattr(engine_staff, "ForkWorker", Worker)
+    staff = Staff(cast("Any", SimpleNamespace(slots=slots)), None)
     with pytest.raises(BlockingIOError, match="too many processes"):
         staff.employ([0, 1, 2])
     assert sorted(slots.free) == [b"x", b"y"]

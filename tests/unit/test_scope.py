@@ -1,40 +1,19 @@
-"""For whom something is compiled: what is cancelled starts no more, and where its objects go."""
+"""Where the objects of an extension go."""
 
 from __future__ import annotations
 
 import errno
 import os
-import signal
-import subprocess
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from parallel_backend.engine.output import Cancelled, capturing
 from parallel_backend.engine.scope import Scope
 
 
 def a_scope(*, publish: bool = True) -> Scope:
     return Scope(name="extension 'a'", command=None, slots=cast("Any", None), publish=publish)
-
-
-def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
-def test_a_job_of_a_scope_that_was_cancelled_starts_nothing(tmp_path: Path) -> None:
-    scope = a_scope()
-    with capturing(tmp_path):
-        with scope.job() as job:
-            assert not job.cancelled
-        scope.cancel(signal.SIGTERM)
-        before = open_descriptors()
-        with scope.job() as job, pytest.raises(Cancelled):
-            subprocess.Popen(["sh", "-c", f"echo >{tmp_path / 'ran'}"])
-        assert job.cancelled
-        assert open_descriptors() == before
-    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("links", [True, False], ids=["", "no hard links"])

@@ -112,7 +112,7 @@ def test_the_first_place_that_names_jobs_wins(
 
 
 VALUES: dict[str, dict[str, object]] = {
-    "extensions": {"process": "process", "thread": "thread", "serial": "serial"},
+    "extensions": {"process": "process", "serial": "serial"},
     "memory-per-job": {"2GiB": 2048 * MIB, "1MiB": MIB, "3k": 3072},
     "keep-going": {"true": True, "off": False, "1": True, "no": False},
     "lock-timeout": {"60": 60},

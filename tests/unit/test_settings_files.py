@@ -140,7 +140,7 @@ def test_an_unknown_key_in_pyproject_names_the_nearest(read: Read, tmp_path: Pat
             "[tool.parallel-backend]\nextensions = 1.5",
             (
                 "[tool.parallel-backend] extensions in pyproject.toml: 1.5 is not allowed; "
-                'allowed is "process", "thread" or "serial"'
+                'allowed is "process" or "serial"'
             ),
         ),
         (

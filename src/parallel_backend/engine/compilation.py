@@ -82,10 +82,6 @@ class _Call:
         """What a source may cost to compile."""
         return self.engine.costs.of_source(unit.source, self.include_dirs())
 
-    def may_fork(self) -> bool:
-        """Whether sources may be compiled in forks."""
-        return self.engine.settings.extensions != "thread" and fork_is_safe()
-
     def compile(self, unit: _Unit, target: str, *more: str) -> None:
         """Let setuptools, or whoever has replaced its ``_compile``, compile one source."""
         self.compiler._compile(
@@ -146,7 +142,7 @@ def _build(call: _Call, units: list[_Unit]) -> None:
             return
     else:
         attempt = functools.partial(_attempt, call, _compile_as_told)
-        if len(units) > 1 and call.may_fork():
+        if len(units) > 1 and fork_is_safe():
             began = now_at(os.path.dirname(units[0].plain) or ".")
             apart = functools.partial(_attempt_apart, call)
             start_apart = functools.partial(

@@ -32,7 +32,6 @@ from parallel_backend.engine.inputs import has_changed, now_at, time_of
 from parallel_backend.engine.origins import (
     is_distutils,
     is_general,
-    is_known,
     runs_own_code,
 )
 from parallel_backend.engine.staff import Staff
@@ -40,7 +39,6 @@ from parallel_backend.engine.state import attributes
 from parallel_backend.engine.workers import (
     Built,
     ForkWorker,
-    ThreadWorker,
     build_one,
     scope_of,
 )
@@ -53,8 +51,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from parallel_backend.engine import Engine
-
-    Worker = ForkWorker | ThreadWorker
 
 __all__ = ["WorkerDied", "build_extensions"]
 
@@ -74,7 +70,7 @@ def build_extensions(engine: Engine, command: Any) -> None:
     with engine.tally.running():
         began = time.monotonic()
         try:
-            _Build(engine, command).run(_kind_of_worker(engine, command))
+            _Build(engine, command).run(at_once=_may_fork(engine, command))
         except Exception as error:
             engine.raised.append(str(error))
             raise
@@ -110,28 +106,16 @@ def _import_what_all_need(command: Any) -> None:
                 importlib.import_module(name)
 
 
-def _kind_of_worker(engine: Engine, command: Any) -> type[Worker] | None:
-    """How extensions may be built at once; None: they may not."""
-    asked = engine.settings.extensions
-    if asked == "serial" or engine.slots.most() == 1 or len(command.extensions) < 2:
-        return None
+def _may_fork(engine: Engine, command: Any) -> bool:
+    """Whether extensions are built at once, in forks."""
+    if engine.settings.extensions == "serial" or engine.slots.most() == 1:
+        return False
+    if len(command.extensions) < 2:
+        return False
     if not is_general(command.compiler) and not is_distutils(command.compiler.compile):
         _log.info("parallel-backend: a project's own compile() runs: one extension at a time")
-        return None  # it may use all cores itself, as pybind11's ParallelCompile does
-    if asked == "process" and fork_is_safe():
-        return ForkWorker
-    # Threads share whatever a project's own code changes, so only setuptools' and Cython's is
-    # trusted with them.
-    replaced = any(
-        callable(value) and getattr(value, "__self__", None) is not command.compiler
-        for value in vars(command.compiler).values()
-    )
-    if replaced or not is_known(type(command).build_extension):
-        _log.info(
-            "parallel-backend: this build_ext is not safe in threads: one extension at a time"
-        )
-        return None
-    return ThreadWorker
+        return False  # it may use all cores itself, as pybind11's ParallelCompile does
+    return fork_is_safe()
 
 
 class _Build:
@@ -156,14 +140,14 @@ class _Build:
         #: others its worker has built, and not all that a project's own code leaves can be seen.
         self.fresh = runs_own_code(command)
 
-    def run(self, kind: type[Worker] | None) -> None:
+    def run(self, *, at_once: bool) -> None:
         """Build all, or raise what a serial build would have raised."""
-        if kind is None:
+        if not at_once:
             self.build_here(sorted(self.pending))
         else:
             self.order = self.costliest_first()
             self.began = now_at(self.command.build_temp)
-            staff = Staff(self.engine, self.command, kind)
+            staff = Staff(self.engine, self.command)
             try:
                 self.direct(staff)
             finally:
@@ -222,7 +206,7 @@ class _Build:
         if {*self.built, *self.failed}.issuperset(range(index)):
             self.certain.add(index)
 
-    def note(self, staff: Staff, worker: Worker, built: Built | None) -> None:
+    def note(self, staff: Staff, worker: ForkWorker, built: Built | None) -> None:
         """A worker has built its extension, or not, or has died."""
         index = staff.at_work[worker]
         beside = len(staff.at_work) > 1

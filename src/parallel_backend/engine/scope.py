@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,8 +45,6 @@ class Scope:
         self.reused = 0
         #: What failed commands printed; a project may catch the exception that tells it.
         self.failures: list[str] = []
-        self.jobs: set[Job] = set()
-        self.cancelled = False
 
     @contextlib.contextmanager
     def current(self) -> Iterator[Scope]:
@@ -63,21 +60,11 @@ class Scope:
     def job(self, *, live: bool = False) -> Iterator[Job]:
         """A new job of this scope, current in this thread for the length of a ``with`` block."""
         job = Job(live=live)
-        self.jobs.add(job)
-        if self.cancelled:
-            job.cancel(signal.SIGTERM)
         try:
             with job.current():
                 yield job
         finally:
             job.close()
-            self.jobs.discard(job)
-
-    def cancel(self, number: int) -> None:
-        """End all that runs for this scope, by a signal."""
-        self.cancelled = True
-        for job in list(self.jobs):
-            job.cancel(number)
 
     def place(self, plain: str, path: str) -> None:
         """Note that the object which setuptools would call `plain` is at `path`."""

@@ -7,13 +7,11 @@ import selectors
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from parallel_backend.engine.workers import Built, ForkWorker, ThreadWorker
+from parallel_backend.engine.workers import Built, ForkWorker
 from parallel_backend.timings.record import in_slot, waiting
 
 if TYPE_CHECKING:
     from parallel_backend.engine import Engine
-
-    Worker = ForkWorker | ThreadWorker
 
 __all__ = ["Staff"]
 
@@ -25,16 +23,15 @@ class Staff:
     beside that for its sources are on record here, so that they go back if it dies.
     """
 
-    def __init__(self, engine: Engine, command: Any, kind: type[Worker]) -> None:
-        self.at_work: dict[Worker, int] = {}
+    def __init__(self, engine: Engine, command: Any) -> None:
+        self.at_work: dict[ForkWorker, int] = {}
         self._slots = engine.slots
         self._engine = engine
         self._command = command
-        self._kind = kind
         self._selector = selectors.DefaultSelector()
-        self._slot_of: dict[Worker, bytes | None] = {}
-        self._tokens: dict[Worker, list[bytes]] = {}
-        self._wanting: dict[Worker, int] = {}
+        self._slot_of: dict[ForkWorker, bytes | None] = {}
+        self._tokens: dict[ForkWorker, list[bytes]] = {}
+        self._wanting: dict[ForkWorker, int] = {}
 
     def employ(self, indexes: Iterable[int], *, alone: bool = False) -> None:
         """Start a worker for each index, while there are slots; then let tokens go to sources.
@@ -48,7 +45,7 @@ class Staff:
             try:
                 others = [other.connection for other in self.at_work]
                 with in_slot(token):
-                    worker = self._kind(self._engine, self._command, others)
+                    worker = ForkWorker(self._engine, self._command, others)
             except BaseException:
                 if token is not None:
                     self._slots.give(token)
@@ -60,7 +57,7 @@ class Staff:
         while self._wanting and (token := self._slots.take()) is not None:
             self._grant(token)
 
-    def hand_out(self, worker: Worker, index: int, *, alone: bool = False) -> None:
+    def hand_out(self, worker: ForkWorker, index: int, *, alone: bool = False) -> None:
         """Let a worker build an extension."""
         self.at_work[worker] = index
         with contextlib.suppress(OSError):  # it has died, and is heard of by its connection
@@ -75,7 +72,7 @@ class Staff:
         with contextlib.suppress(OSError):
             worker.connection.send(("token", token))
 
-    def listen(self, *, more: bool) -> Iterator[tuple[Worker, Built | None]]:
+    def listen(self, *, more: bool) -> Iterator[tuple[ForkWorker, Built | None]]:
         """Wait, and give the workers that have built something, or have died (None).
 
         `more`: a slot that comes free could be used, too.
@@ -102,7 +99,7 @@ class Staff:
                 else:
                     self._serve(worker, kind, value)
 
-    def _serve(self, worker: Worker, kind: str, value: Any) -> None:
+    def _serve(self, worker: ForkWorker, kind: str, value: Any) -> None:
         if kind == "give":
             self._tokens[worker].remove(value)
             self._slots.give(value)
@@ -111,7 +108,7 @@ class Staff:
             if value > 0:
                 self._wanting[worker] = value
 
-    def dismiss(self, worker: Worker) -> int:
+    def dismiss(self, worker: ForkWorker) -> int:
         """Let a worker end that has nothing to do, or has died; its exit status."""
         del self.at_work[worker]
         self._selector.unregister(worker.connection)
@@ -120,14 +117,14 @@ class Staff:
         finally:
             self._take_back(worker)
 
-    def kill(self, workers: Iterable[Worker]) -> list[int]:
+    def kill(self, workers: Iterable[ForkWorker]) -> list[int]:
         """End workers and all that they run; the extensions that they were at."""
         ended = list(workers)
         indexes = [self.at_work.pop(worker) for worker in ended]
         for worker in ended:
             self._selector.unregister(worker.connection)
         try:
-            self._kind.kill(ended)  # type: ignore[arg-type]
+            ForkWorker.kill(ended)
         finally:
             for worker in ended:
                 self._take_back(worker)
@@ -138,7 +135,7 @@ class Staff:
         self.kill(self.at_work)
         self._selector.close()
 
-    def _take_back(self, worker: Worker) -> None:
+    def _take_back(self, worker: ForkWorker) -> None:
         self._wanting.pop(worker, None)
         slot = self._slot_of.pop(worker)
         for token in [*self._tokens.pop(worker), *([] if slot is None else [slot])]:

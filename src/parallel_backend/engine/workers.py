@@ -9,14 +9,10 @@ that a later extension could see ends after it has told so.
 from __future__ import annotations
 
 import contextlib
-import contextvars
-import copy
 import os
 import signal
 import socket
 import sys
-import threading
-import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,7 +22,7 @@ from parallel_backend.engine.folders import own_folders
 from parallel_backend.engine.inputs import Input, look_at
 from parallel_backend.engine.scope import Scope
 from parallel_backend.engine.slots import Slots, WorkerSlots
-from parallel_backend.engine.state import attributes, changed, mark, snapshot
+from parallel_backend.engine.state import changed, mark, snapshot
 from parallel_backend.hook_process import (
     begin_fork,
     end_fork,
@@ -42,10 +38,7 @@ if TYPE_CHECKING:
 
     from parallel_backend.engine import Engine
 
-# Seconds that commands get to end when they are told to, before they are killed.
-_PATIENCE = 1.0
-
-__all__ = ["Built", "ForkWorker", "ThreadWorker", "build_one", "scope_of"]
+__all__ = ["Built", "ForkWorker", "build_one", "scope_of"]
 
 
 @dataclass
@@ -90,43 +83,31 @@ def build_one(engine: Engine, command: Any, extension: Any, scope: Scope) -> Bas
         return error
 
 
-def _serve(
-    connection: Connection, engine: Engine, command: Any, scopes: list[Scope], *, isolated: bool
-) -> None:
-    """Build what the hook's process names, until it says that this was all.
-
-    `isolated`: this is a process of its own. `scopes` holds what is being built, for whoever has
-    to end it.
-    """
+def _serve(connection: Connection, engine: Engine, command: Any) -> None:
+    """Build what the hook's process names, until it says that this was all."""
     slots = WorkerSlots(connection)
     # A worker that has left something behind ends, so this stays what every extension begins from.
-    begin = snapshot(command) if isolated else {}
+    begin = snapshot(command)
     told = dict(engine.installation.looks)
     with contextlib.suppress(EOFError, OSError):  # the hook's process has died
         while (message := slots.receive())[0] != "end":
             _, index, alone = message
-            mine = command if isolated else _apart(command)
-            if not isolated:  # the others build theirs meanwhile
-                begin = {n: m for n, m in snapshot(mine).items() if not n.startswith("extension ")}
             extension = command.extensions[index]
-            scopes[:] = [scope_of(mine, extension, slots=slots, publish=alone)]
-            built = _build(engine, mine, extension, scopes[0], Built(index), carry=isolated)
-            built.left = changed(begin, snapshot(mine, extension))
+            scope = scope_of(command, extension, slots=slots, publish=alone)
+            built = _build(engine, command, extension, scope, Built(index))
+            built.left = changed(begin, snapshot(command, extension))
             # What it has of its own now is what a later one begins from, here as in a serial build.
             if (place := f"extension {extension.name!r}") in begin:
                 begin[place] = {name: mark(value) for name, value in vars(extension).items()}
-            if isolated:
-                looks = engine.installation.looks.items()
-                built.looks = {path: look for path, look in looks if told.get(path) is not look}
-                told.update(built.looks)
+            looks = engine.installation.looks.items()
+            built.looks = {path: look for path, look in looks if told.get(path) is not look}
+            told.update(built.looks)
             connection.send(("built", built))
             if built.left:
                 return
 
 
-def _build(
-    engine: Engine, command: Any, extension: Any, scope: Scope, built: Built, *, carry: bool
-) -> Built:
+def _build(engine: Engine, command: Any, extension: Any, scope: Scope, built: Built) -> Built:
     before = {name: mark(value) for name, value in vars(extension).items()}
     declared = [look_at(path) for path in _declared(extension)]
     error = build_one(engine, command, extension, scope)
@@ -135,10 +116,9 @@ def _build(
         built.error = pack(False, error)
         built.travels = travels(error)
         built.missed = bool(scope.objects) and not scope.publish and not scope.failures
-    if carry:
-        for name, value in vars(extension).items():
-            if before.get(name) != mark(value) and (data := _pickled(value)):
-                built.carried[name] = data
+    for name, value in vars(extension).items():
+        if before.get(name) != mark(value) and (data := _pickled(value)):
+            built.carried[name] = data
     # What was not there before it has made itself.
     built.inputs = [
         *scope.inputs,
@@ -162,22 +142,6 @@ def _pickled(value: Any) -> bytes:
         return pickle.dumps(value)
     except Exception:  # whatever __reduce__ may raise: it stays in the worker
         return b""
-
-
-def _apart(command: Any) -> Any:
-    """A copy of a command and its compilers, for a thread: lists and dictionaries are its own."""
-    apart = copy.copy(command)
-    vars(apart).update(attributes(command))
-    for name in ("compiler", "shlib_compiler"):
-        compiler = getattr(command, name, None)
-        if hasattr(compiler, "__dict__"):
-            twin = copy.copy(compiler)
-            vars(twin).update(attributes(compiler))
-            for method, function in vars(twin).items():
-                if getattr(function, "__self__", None) is compiler:
-                    setattr(twin, method, function.__func__.__get__(twin))
-            setattr(apart, name, twin)
-    return apart
 
 
 def _connections() -> tuple[Connection, Connection]:
@@ -213,7 +177,7 @@ class ForkWorker:
             os.dup2(null, 0)
             os.close(null)
             with span("worker", f"worker {os.getpid()}", whole=True, told=True):
-                _serve(connection, self._engine, command, [], isolated=True)
+                _serve(connection, self._engine, command)
             end_fork()
         finally:
             os._exit(0)
@@ -238,44 +202,5 @@ class ForkWorker:
                 os.killpg(worker.pid, signal.SIGKILL)
         if workers:
             end_groups(workers[0]._engine.private, owners={worker.pid for worker in workers})
-        for worker in workers:
-            worker.end()
-
-
-class ThreadWorker:
-    """A worker in a thread, with copies of the command and its compilers: where no fork is safe."""
-
-    def __init__(self, engine: Engine, command: Any, _others: list[Connection]) -> None:
-        self.connection, there = _connections()
-        self.pid = os.getpid()
-        self._scopes: list[Scope] = []
-        run = contextvars.copy_context().run
-        self._thread = threading.Thread(target=run, args=(self._run, there, engine, command))
-        self._thread.start()
-
-    def _run(self, connection: Connection, engine: Engine, command: Any) -> None:
-        with connection:
-            _serve(connection, engine, command, self._scopes, isolated=False)
-
-    def end(self) -> int:
-        """Let it end by itself, having nothing to do; 0."""
-        with contextlib.suppress(OSError):  # it has ended
-            self.connection.send(("end",))
-        self._thread.join()
-        self.connection.close()
-        return 0
-
-    @staticmethod
-    def kill(workers: Sequence[ThreadWorker]) -> None:
-        """End what workers run, and let them start no more."""
-        for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
-            until = time.monotonic() + _PATIENCE
-            for worker in workers:
-                for scope in worker._scopes:
-                    scope.cancel(number)
-                with contextlib.suppress(OSError):
-                    worker.connection.send(("end",))
-            for worker in workers:
-                worker._thread.join(max(0.0, until - time.monotonic()))
         for worker in workers:
             worker.end()
