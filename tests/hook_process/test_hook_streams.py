@@ -24,7 +24,7 @@ from parallel_backend.process_state import run_hook
 from scripts import run_script
 
 temporary, nothing_left = hook_process.temporary, hook_process.nothing_left
-pytestmark = pytest.mark.usefixtures("nothing_left")
+pytestmark = [pytest.mark.single_threaded, pytest.mark.usefixtures("nothing_left")]
 
 
 @pytest.mark.parametrize("kind", [io.StringIO, Written])
