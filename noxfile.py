@@ -14,10 +14,10 @@ nox.options.error_on_missing_interpreters = False
 @nox.session(python=PYTHONS)
 @nox.parametrize("setuptools", [OLDEST, NEWEST], ids=["oldest", "newest"])
 def tests(session: nox.Session, setuptools: str) -> None:
-    """The tests; arguments after `--` go to pytest."""
+    """All tests; arguments after `--` go to pytest."""
     session.install("-e", ".[test]")
     session.install("--upgrade", f"setuptools{setuptools}")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "auto", "--all", *session.posargs)
 
 
 @nox.session(python=PYTHONS[-1])

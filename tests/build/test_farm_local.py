@@ -124,9 +124,7 @@ def linker(folder: Path) -> tuple[dict[str, str], Path]:
 @pytest.mark.parametrize(
     "told", [{"local-jobs": "1", "launcher": "none"}, {"launcher": "distcc"}], ids=["set", "farm"]
 )
-def test_links_hold_to_the_local_jobs(
-    project: Path, tmp_path: Path, told: dict[str, str]
-) -> None:
+def test_links_hold_to_the_local_jobs(project: Path, tmp_path: Path, told: dict[str, str]) -> None:
     shim = Shim(tmp_path / "bin", "distcc")
     env, notes = linker(tmp_path)
     env |= {

@@ -54,9 +54,7 @@ def equal_to_serial(folder: Path, env: dict[str, str], *, mode: str, jobs: int =
 
 
 @pytest.mark.parametrize("body", [KILLED_ONCE, PROPER_KILLED_ONCE], ids=["driver", "proper"])
-def test_a_compiler_that_is_killed_once_among_others_builds(
-    body: str, tmp_path: Path
-) -> None:
+def test_a_compiler_that_is_killed_once_among_others_builds(body: str, tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", dict.fromkeys("abcdef", 1))
     flag = tmp_path / "killed"
     proper = Path(f"{flag}-proper")

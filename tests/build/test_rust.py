@@ -291,7 +291,9 @@ def test_only_a_build_of_rust_makes_the_link(project: Path, tmp_path: Path) -> N
 
 def test_a_build_without_setuptools_rust_imports_nothing_for_it(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
-    tell = "import atexit, sys; atexit.register(lambda: print('parallel_backend.rust' in sys.modules))"
+    tell = (
+        "import atexit, sys; atexit.register(lambda: print('parallel_backend.rust' in sys.modules))"
+    )
     (project / "setup.py").write_text(f"{tell}\nfrom setuptools import setup\nsetup()\n")
     done = run_hook(project, "build_wheel", tmp_path)
     assert done.stdout.splitlines()[-1] == "False", done.output

@@ -13,8 +13,8 @@ import pytest
 
 from parallel_backend.engine.output import Job, capturing
 from parallel_backend.hook_process.process_groups import close_record, make_record
+from parallel_backend.timings.record import happened, recording, span
 from parallel_backend.tools.timings.events import Event, read_events
-from parallel_backend.timings.record import recording, span
 
 SPIN = "import time\nwhile time.process_time() < 0.1: pass\nb = bytearray(200 << 20)"
 
@@ -96,3 +96,20 @@ def test_without_wait4_children_are_waited_for_all_the_same(
     assert subprocess.call("exit 4", shell=True) == 4
     assert [event.details.get("cpu") for event in programs(record)] == [None, None]
     assert [event.details["status"] for event in programs(record)] == [3, 4]
+
+
+def test_what_a_killed_process_was_at_ends_when_it_was_gone(tmp_path: Path) -> None:
+    file = tmp_path / "record"
+    with recording(file), span("hook", "build_wheel", whole=True, told=True):
+        pid = os.fork()
+        if pid == 0:
+            with span("extension", "ext", told=True), span("compile", "a.c"):
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(pid, 0)
+        happened("gone", pid)
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write('["compile", "half')
+    hook, extension = read_events(file)
+    assert (extension.name, extension.result, extension.process) == ("ext", "cancelled", pid)
+    assert hook.begin < extension.begin < extension.end < hook.end
+    assert hook.details["peak"] > 2**20

@@ -19,7 +19,7 @@ from scripts import run_script
 from watched_builds import write_compiler, write_extensions
 
 temporary, nothing_left = hook_process_fixtures.temporary, hook_process_fixtures.nothing_left
-pytestmark = pytest.mark.usefixtures("nothing_left")
+pytestmark = [pytest.mark.single_threaded, pytest.mark.usefixtures("nothing_left")]
 
 # A thread that Python knows nothing of, as those of BLAS or of gRPC.
 THREAD = """

@@ -1,20 +1,24 @@
-"""The parts of bench/ work, on projects made up here, without a network."""
+"""The commands of bench/ run, and fail where a build does; on projects made up here, offline."""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import sys
-import tarfile
-import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness import REPOSITORY
+from harness import QUICK_COMPILE, REPOSITORY
+from projects import make_project
 
 sys.path.insert(0, str(REPOSITORY))
 
-from bench import builds, environments, fidelity, sources
+import bench.__main__ as command_line
+from bench import builds, check, environments, fidelity, sources, works
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no cc")
 
 HERE = environments.Environment(
     python=Path(sys.executable), python_version="3", setuptools="this one"
@@ -24,6 +28,37 @@ PURE = (
     "[build-system]\nrequires = ['setuptools']\nbuild-backend = 'setuptools.build_meta'\n"
     "[project]\nname = 'pure'\nversion = '1'\n[tool.setuptools]\npy-modules = ['pure']\n"
 )
+
+_NINJA = shutil.which(
+    "ninja", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+)
+needs_ninja = pytest.mark.skipif(_NINJA is None, reason="there is no ninja")
+# The second extension compiles common.c anew, to the same path; a test of the compiler is no part
+# of the build, nor is what fails.
+_SETUP = """\
+import os, subprocess, sysconfig
+from setuptools import Extension, setup
+
+with open("probe.c", "w") as probe:
+    probe.write("int probe;")
+compiler = sysconfig.get_config_var("CC").split()[0]
+subprocess.run([compiler, "-c", "probe.c", "-o", "/dev/null"], check=True)
+subprocess.run([compiler, "-c", "probe.c", "-o", "probe.o"], check=True)
+os.unlink("probe.o")
+subprocess.run([compiler, "-c", "no-such.c", "-o", "no-such.o"], stderr=subprocess.DEVNULL)
+
+setup(
+    ext_modules=[
+        Extension("one", ["one.c", "src/common.c"], define_macros=[("ME", "1")]),
+        Extension("two", ["src/common.c"], define_macros=[("ME", "2")]),
+    ]
+)
+"""
+_FILES = {
+    "one.c": "void *PyInit_one(void) { return 0; }\n",
+    "src/common.c": 'const char *common = "ME " __FILE__; int me[ME];\n'
+    "#if ME == 2\nvoid *PyInit_two(void) { return 0; }\n#endif\n",
+}
 
 
 @pytest.fixture
@@ -42,48 +77,6 @@ def _peer(name: str, **settings: str) -> builds.Peer:
     )
 
 
-def test_the_cpu_of_children_is_counted_and_their_sleep_is_not(tmp_path: Path) -> None:
-    sleep = "import time; time.sleep(2)"
-    work = "import time\nwhile time.process_time() < 0.2: pass"
-    twice = ["sh", "-c", '"$@"; "$@"', "sh", sys.executable, "-c", work]
-    log = tmp_path / "log"
-    command = [sys.executable, "-c", sleep]
-    cost = builds.measured(command, folder=tmp_path, environment={}, log=log)
-    assert cost.wall > 2 > cost.cpu
-    assert cost.memory > 1024
-    cost = builds.measured(twice, folder=tmp_path, environment={}, log=log)
-    assert cost.cpu >= 0.38  # the kernel counts in steps
-
-
-def test_a_failing_build_shows_the_end_of_its_output(pure: sources.Source, tmp_path: Path) -> None:
-    (pure.tree / "setup.py").write_text("raise SystemExit('out of luck')\n", encoding="utf-8")
-    with pytest.raises(builds.BuildError, match="out of luck"):
-        builds.build_wheel(pure, peer=builds.serial(), python=HERE.python, work=tmp_path / "work")
-
-
-def test_what_runs_before_the_hook_is_part_of_the_build(
-    pure: sources.Source, tmp_path: Path
-) -> None:
-    before = '"$PYTHON" -c "import time; time.sleep(2)"; echo "answer = 43" >pure.py'
-    peer = replace(builds.serial(), before=before)
-    built = builds.build_wheel(pure, peer=peer, python=HERE.python, work=tmp_path / "work")
-    assert built.wall > 2
-    with zipfile.ZipFile(built.wheel) as wheel:
-        assert wheel.read("pure.py") == b"answer = 43\n"
-    peer = replace(peer, before="echo out of luck; false")
-    with pytest.raises(builds.BuildError, match="out of luck"):
-        builds.build_wheel(pure, peer=peer, python=HERE.python, work=tmp_path / "work")
-
-
-def test_what_steers_a_build_is_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MAKEFLAGS", "PARALLEL_BACKEND_JOBS", "PYTHONDONTWRITEBYTECODE"):
-        monkeypatch.setenv(name, "1")
-    monkeypatch.setenv("CFLAGS", "-O0")
-    environment = builds.clean_environment(MORE="1")
-    assert not {"MAKEFLAGS", "PARALLEL_BACKEND_JOBS", "PYTHONDONTWRITEBYTECODE"} & {*environment}
-    assert (environment["CFLAGS"], environment["MORE"]) == ("-O0", "1")
-
-
 def test_equal_wheels_are_the_same_and_a_difference_is_named(
     pure: sources.Source, tmp_path: Path
 ) -> None:
@@ -99,19 +92,6 @@ def test_equal_wheels_are_the_same_and_a_difference_is_named(
     assert good.good
 
 
-def test_a_build_that_is_not_reproducible_in_itself_is_said_to_be(
-    pure: sources.Source, tmp_path: Path
-) -> None:
-    setup = "import os, setuptools\nsetuptools.setup(description=os.urandom(8).hex())\n"
-    (pure.tree / "setup.py").write_text(setup, encoding="utf-8")
-    text = (pure.tree / "pyproject.toml").read_text("utf-8")
-    dynamic = text.replace("version = '1'", "version = '1'\ndynamic = ['description']")
-    (pure.tree / "pyproject.toml").write_text(dynamic, encoding="utf-8")
-    verdict = fidelity.compare(pure, environment=HERE, peers=[_peer("x")], work=tmp_path / "work")
-    assert "pure-1.dist-info/METADATA" in verdict.faults[0]
-    assert "not reproducible" in verdict.faults[0]
-
-
 def test_a_package_without_a_serial_wheel_proves_nothing(
     pure: sources.Source, tmp_path: Path
 ) -> None:
@@ -119,20 +99,6 @@ def test_a_package_without_a_serial_wheel_proves_nothing(
     verdict = fidelity.compare(pure, environment=HERE, peers=[_peer("x")], work=tmp_path / "work")
     assert not verdict.good
     assert (verdict.same, verdict.faults) == (0, ("plain setuptools fails",))
-
-
-def test_wheels_differ_in_contents_times_modes_order_and_members(tmp_path: Path) -> None:
-    def wheel(name: str, *members: tuple[str, str, int]) -> Path:
-        with zipfile.ZipFile(tmp_path / name, "w") as archive:
-            for member, text, mode in members:
-                info = zipfile.ZipInfo(member)
-                info.external_attr = mode << 16
-                archive.writestr(info, text)
-        return tmp_path / name
-
-    one = wheel("one", ("a", "1", 0o644), ("b", "2", 0o644))
-    two = wheel("two", ("b", "2", 0o755), ("a", "3", 0o644), ("c", "", 0o644))
-    assert fidelity.different_members(one, two) == ["a", "b", "c", "(order of members)"]
 
 
 def test_a_missing_interpreter_is_said_and_no_interpreter_is_no_proof(
@@ -145,35 +111,77 @@ def test_a_missing_interpreter_is_said_and_no_interpreter_is_no_proof(
     assert environments.find_interpreter("/no/such/python") is None
 
 
-@pytest.mark.parametrize(
-    ("text", "legacy", "backend_path"),
-    [
-        ("", True, ()),
-        ("[build-system]\nrequires = ['setuptools>=99', 'setuptools_scm']\n", True, ()),
-        ("[build-system]\nbuild-backend = 'setuptools.build_meta'\n", False, ()),
-        ("[build-system]\nbuild-backend = '_in_tree'\nbackend-path = ['p']\n", False, ("p",)),
-    ],
-)
-def test_the_build_system_says_which_pair_of_backends_compares(
-    text: str, legacy: bool, backend_path: tuple[str, ...], tmp_path: Path
-) -> None:
-    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
-    found = sources.read_source(tmp_path, name="x")
-    assert (found.legacy, found.backend_path) == (legacy, backend_path)
-    assert found.requires == (("setuptools_scm",) if "scm" in text else ())
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> sources.Source:
+    """A project of two extensions that share a source."""
+    for name, value in QUICK_COMPILE.items():
+        monkeypatch.setenv(name, value)
+    tree = make_project(tmp_path / "shared", name="shared", setup=_SETUP, files=_FILES)
+    return sources.read_source(tree, name="shared")
 
 
-def test_an_sdist_in_the_cache_is_unpacked_without_asking_pip(tmp_path: Path) -> None:
-    inner = tmp_path / "Some_Name-1.0"
-    inner.mkdir()
-    (inner / "pyproject.toml").write_text(PURE, encoding="utf-8")
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> works.Suite:
+    """Everything in this environment, and nothing from the network."""
+    tools = tmp_path / "tools"
+    (tools / "bin").mkdir(parents=True)
+    if _NINJA is not None:
+        (tools / "bin" / "ninja").symlink_to(_NINJA)
+    monkeypatch.setattr(works, "install_apart", lambda cache, pin, **options: tools)
+    for module in (works, command_line):
+        monkeypatch.setattr(module, "make_environment", lambda cache, **options: HERE)
     cache = tmp_path / "cache"
-    (cache / "sdists").mkdir(parents=True)
-    with tarfile.open(cache / "sdists" / "Some_Name-1.0.tar.gz", "w:gz") as archive:
-        archive.add(inner, arcname=inner.name)
-    no_pip = Path("/no/such/python")
-    for _ in range(2):
-        found = sources.fetch("some-name==1.0", cache=cache, python=no_pip, environment={})
-        assert (found.tree / "pyproject.toml").read_text("utf-8") == PURE
-    with pytest.raises(ValueError, match="not NAME==VERSION"):
-        sources.fetch("some-name", cache=cache, python=no_pip, environment={})
+    return works.Suite(python=HERE.python, cache=cache, work=tmp_path / "work", jobs=2)
+
+
+@needs_ninja
+def test_one_command_builds_by_every_peer_and_writes_what_it_finds(
+    source: sources.Source,
+    suite: works.Suite,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # Its pybind11 is broken: a peer that fails is told, and the others go on.
+    broken = suite.cache.parent / "tools" / "pybind11.py"
+    broken.write_text("raise SystemExit('out of luck')\n", encoding="utf-8")
+    places = ["--cache", str(suite.cache), "--work", str(suite.work)]
+    arguments = [str(source.tree), "--runs", "1", "--jobs", "2", *places]
+    assert command_line.main(arguments) == 1
+    told = capsys.readouterr().out
+    assert "parallel-compile failed: out of luck" in told
+    facts = json.loads((suite.cache / "results" / "packages.json").read_text("utf-8"))
+    rows = {row["peer"]: row for row in facts["rows"]}
+    assert [*rows] == list(works.PEERS)
+    assert rows["parallel"]["wheel"] == "same"
+    # setuptools' own parallel build is a race here, and fails now and then.
+    assert {peer for peer in rows if rows[peer]["error"]} - {"extra-config"} == {"parallel-compile"}
+    assert len(rows["ninja"]["ratios"]) == 1
+    assert (suite.cache / "results" / "packages.svg").exists()
+
+
+def test_the_check_fails_where_a_ratio_is_slower_and_its_short_form_only_tells(
+    suite: works.Suite,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pure = make_project(tmp_path / "pure", name="pure")
+    committed = tmp_path / "committed.json"
+    monkeypatch.setattr(check, "COMMITTED", committed)
+    cores = len(os.sched_getaffinity(0))
+    places = ["--cache", str(suite.cache), "--work", str(suite.work), "--runs", "1", "--jobs", "2"]
+
+    def checked(*arguments: str, ratio: float) -> int:
+        facts = {"cores": cores, "jobs": 2, "ratios": [ratio]}
+        committed.write_text(json.dumps({str(pure): {"parallel": facts}}), encoding="utf-8")
+        return command_line.main(["--check", *arguments, *places])
+
+    assert checked(ratio=1e-6) == 1
+    # What was measured is there still.
+    again = ["--resume", str(pure)]
+    assert "slower" in capsys.readouterr().out
+    assert checked(*again, ratio=1e6) == 0
+    assert "faster" in capsys.readouterr().out
+    assert checked("--short", *again, ratio=1e-6) == 0
+    assert "slower" in capsys.readouterr().out

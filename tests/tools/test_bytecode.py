@@ -254,3 +254,12 @@ def other_python(minor: int) -> str:
             if found.stdout.startswith("True "):
                 return found.stdout.removeprefix("True ").strip()
     pytest.skip(f"there is no Python 3.{minor}")
+
+
+def test_an_interpreter_without_a_cache_tag_is_asked_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What runs here keeps no .pyc files, but what is started does.
+    monkeypatch.setattr(sys.implementation, "cache_tag", None)
+    write_tree(tmp_path, "a.py")
+    assert compile_tree(tmp_path, jobs=1).compiled == 1

@@ -6,7 +6,6 @@ import marshal
 import os
 import selectors
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from bytecode_harness import write_tree
 from parallel_backend.errors import SettingsError
 from parallel_backend.tools.bytecode import Failure, Options, Report, compile_tree
 from parallel_backend.tools.bytecode import handle as handle_module
@@ -114,15 +112,6 @@ def test_how_a_worker_ended_is_told_in_words() -> None:
     assert handle_module._told(0) == "exit status 0"
     assert handle_module._told(-9) == "SIGKILL"
     assert handle_module._told(-200) == "signal 200"
-
-
-def test_an_interpreter_without_a_cache_tag_is_asked_for_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # What runs here keeps no .pyc files, but what is started does.
-    monkeypatch.setattr(sys.implementation, "cache_tag", None)
-    write_tree(tmp_path, "a.py")
-    assert compile_tree(tmp_path, jobs=1).compiled == 1
 
 
 @pytest.fixture

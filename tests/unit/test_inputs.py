@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallel_backend.engine import inputs
@@ -69,31 +66,6 @@ def test_the_prerequisites_of_a_rule_are_read(text: str, names: list[str]) -> No
 NAMES = st.text(
     st.sampled_from("ab.-_+=,~@%^&()[]{}!'`;<>|*?\"é€ #$:"), min_size=1, max_size=12
 ).filter(lambda name: name.strip() == name and name not in (".", ".."))
-
-
-@pytest.mark.skipif(GCC is None, reason="gcc is what writes the rules")
-@settings(max_examples=25, deadline=None)
-@given(header=NAMES.filter(lambda name: '"' not in name), source=NAMES, target=NAMES)
-def test_a_rule_that_gcc_wrote_gives_the_names_that_it_read(
-    header: str, source: str, target: str
-) -> None:
-    with tempfile.TemporaryDirectory(prefix="rule-") as folder:
-        place = Path(folder)
-        (place / "in").mkdir()
-        (place / "in" / header).write_text("int i;\n")
-        (place / f"{source}.c").write_text(f'#include "in/{header}"\n')
-        done = subprocess.run(
-            ["gcc", "-c", f"./{source}.c", "-o", f"./{target}.o", "-MD", "-MF", "rule"],
-            cwd=place,
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        rule = (place / "rule").read_bytes()
-        names = read_rule(rule)
-        own = [name for name in names if not name.startswith("/usr")]
-        expected = {place / f"{source}.c", place / "in" / header}
-        assert {place / name for name in own} == expected, rule
 
 
 # --- files
@@ -283,33 +255,6 @@ def test_nothing_installed_is_expected_to_appear() -> None:
 def test_a_source_without_headers_has_no_rival() -> None:
     assert shadowing(["a.c"], "cc", "-Ione") == set()
     assert shadowing([], "cc", "-Ione") == set()
-
-
-@pytest.mark.usefixtures("headers")
-@pytest.mark.skipif(GCC is None, reason="gcc is what finds the headers")
-@pytest.mark.parametrize("include", ['"h.h"', "<h.h>", '"deep/h.h"', "<deep/h.h>"])
-@pytest.mark.parametrize("late", ["src", "one", "two", "three"])
-def test_every_header_that_would_be_found_first_was_expected(
-    include: str, late: str, tmp_path: Path
-) -> None:
-    name = include.strip('<">')
-    (tmp_path / "src" / "a.c").write_text(f"#include {include}\n")
-    header = tmp_path / "three" / name
-    header.parent.mkdir(parents=True)
-    header.touch()
-    command = ["gcc", "-E", "-M", "-iquote", "one", "-I", "two", "-isystem", "three", "src/a.c"]
-
-    def reads() -> list[str]:
-        done = subprocess.run(command, capture_output=True, check=True)
-        return read_rule(done.stdout)
-
-    before = reads()
-    absent, _ = absent_of(search(before, command).shadows(), sys.maxsize)
-    (tmp_path / late / name).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / late / name).touch()
-    after = [os.path.normpath(path) for path in reads()]
-    if [os.path.normpath(path) for path in before] != after:
-        assert any(map(os.path.lexists, absent)), absent
 
 
 def test_paths_that_could_shadow_are_told_apart_by_what_is_there(tmp_path: Path) -> None:

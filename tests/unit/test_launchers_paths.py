@@ -118,16 +118,6 @@ def test_paths_that_no_map_can_tell_are_not_mapped(
         assert wrapped("gcc", paths) == []
 
 
-def test_a_program_of_ours_that_cannot_be_written_is_done_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with stable_paths(str(tmp_path)) as paths:
-        shutil.rmtree(tmp_path / "build")
-        assert wrapped("gcc", paths) == []
-        assert wrapped("no-such-compiler", paths) == []
-
-
 def launcher(tmp_path: Path, *words: str, setting: str | None = None) -> Launcher:
     return Launcher(Settings(launcher=setting), tmp_path, list(words), [])
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -65,23 +63,6 @@ def test_spans_tell_what_they_happened_in_and_in_which_slot(tmp_path: Path) -> N
     assert (linked.slot, linked.result, linked.details["error"]) == (0, "failed", "why")
     assert compiled.up == linked.up == hook.id
     assert record.span("hook", "none") is record.current()
-
-
-def test_what_a_killed_process_was_at_ends_when_it_was_gone(tmp_path: Path) -> None:
-    file = tmp_path / "record"
-    with record.recording(file), record.span("hook", "build_wheel", whole=True, told=True):
-        pid = os.fork()
-        if pid == 0:
-            with record.span("extension", "ext", told=True), record.span("compile", "a.c"):
-                os.kill(os.getpid(), signal.SIGKILL)
-        os.waitpid(pid, 0)
-        record.happened("gone", pid)
-    with file.open("a", encoding="utf-8") as stream:
-        stream.write('["compile", "half')
-    hook, extension = read_events(file)
-    assert (extension.name, extension.result, extension.process) == ("ext", "cancelled", pid)
-    assert hook.begin < extension.begin < extension.end < hook.end
-    assert hook.details["peak"] > 2**20
 
 
 def test_what_was_retracted_was_built_again_with_all_that_is_in_it(tmp_path: Path) -> None:
