@@ -277,9 +277,9 @@ def _is_plain(args: Any, options: dict[str, Any]) -> bool:
 
 def _buffer() -> int:
     """A file without a name for what a command prints: no pipe that could fill up."""
-    if hasattr(os, "memfd_create"):
+    with contextlib.suppress(AttributeError, OSError):  # a sandbox may refuse it
         return os.memfd_create("parallel-backend")
-    with tempfile.TemporaryFile(buffering=0) as file:  # pragma: no cover - Linux has memfd_create
+    with tempfile.TemporaryFile(buffering=0) as file:
         return os.dup(file.fileno())
 
 
@@ -353,11 +353,13 @@ def _one_at_a_time() -> Iterator[None]:
         if _own.get("lock", (0, None))[0] != os.getpid():
             _own["lock"] = (os.getpid(), (_JobProcess._private / "output.lock").open("wb"))
         lock = _own["lock"][1]
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # a file system without locks: lines may mix
+            fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            fcntl.flock(lock, fcntl.LOCK_UN)
+            with contextlib.suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 def _standard(stream: int) -> Any:
