@@ -142,7 +142,7 @@ class TestDescriptorsAreRefused:
         monkeypatch: pytest.MonkeyPatch,
         tmp_path: Path,
     ) -> None:
-        monkeypatch.setattr(client, "_PROC", str(tmp_path / "none"))
+        monkeypatch.setattr(client, "PROC", str(tmp_path / "none"))
         assert refused(opened, *pipe) == "this system has no /proc to open a pipe anew with"
 
 
@@ -174,7 +174,7 @@ def test_the_nearest_make_above_that_has_the_pipe_is_asked(
     process(tmp_path, "8", name="make", parent=7, fds={33: pipe[0]})
     process(tmp_path, "7", name=name, parent=6, fds=fds)
     process(tmp_path, "6", name="make", parent=0, fds=others)
-    monkeypatch.setattr(client, "_PROC", str(tmp_path))
+    monkeypatch.setattr(client, "PROC", str(tmp_path))
     os.write(pipe[1], b"x")
     try:
         with opened("--jobserver-auth=33,34") as tokens:
@@ -195,5 +195,5 @@ def test_the_search_for_make_ends_at(
 ) -> None:
     process(tmp_path, "self", name="python", parent=9, fds={})
     process(tmp_path, "9", name="qmake", parent=0 if above == "the top" else 8, fds={})
-    monkeypatch.setattr(client, "_PROC", str(tmp_path))
+    monkeypatch.setattr(client, "PROC", str(tmp_path))
     assert refused(opened, 33, 34) == "descriptor 33 is closed"

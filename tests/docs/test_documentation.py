@@ -19,7 +19,7 @@ import pytest
 from documentation import Block, anchors, blocks, fences, links, pages, shows
 from harness import PACKAGES, REPOSITORY, SOURCE
 from messages import documented, messages, texts
-from parallel_backend.settings import _KEYS
+from parallel_backend.settings import VARIABLES
 
 _PATIENCE = 300  # seconds; a page that hangs fails its test, not the whole run
 _MARK = "\x1e"
@@ -202,7 +202,7 @@ def test_pages_that_are_made_from_the_code_are_current() -> None:
 def test_the_readme_names_every_setting() -> None:
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     section = text.partition("\n## Settings\n")[2].partition("\nEach key")[0]
-    assert sorted(re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)) == sorted(_KEYS)
+    assert sorted(re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)) == sorted(VARIABLES)
 
 
 def test_every_error_is_documented_and_every_documented_one_is_in_the_code() -> None:

@@ -16,7 +16,10 @@ import pytest
 from parallel_backend.tools.bytecode import Options, Report, compile_tree, helper, tree
 from parallel_backend.tools.bytecode.helper import Helper, can_help
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux alone")
+pytestmark = [
+    pytest.mark.single_threaded,
+    pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux alone"),
+]
 
 FOLDERS = 60
 TIMES = Options(mode="timestamp")
@@ -104,7 +107,7 @@ def test_a_folder_that_a_fork_cannot_list_is_told(
 def test_a_fork_that_finds_too_much_is_as_none(
     large: Path, forks: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tree, "_MOST_TOLD", 1)
+    monkeypatch.setattr(tree, "MOST_TOLD", 1)
     assert counted(compile_tree(large, TIMES)) == (2 * FOLDERS, 2 * FOLDERS - 1, 0, ["p3"])
     assert forks == [None]
 
@@ -157,7 +160,7 @@ def test_what_a_fork_took_that_failed_is_left() -> None:
 
 
 def test_more_folders_than_a_pipe_holds_are_seen_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(helper, "_MOST", 3)
+    monkeypatch.setattr(helper, "MOST_NUMBERS", 3)
     with Helper(5, lambda _: None) as two:
         assert [*two.numbers()] == [0, 1, 2]
         two.result()

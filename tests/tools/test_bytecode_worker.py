@@ -122,11 +122,6 @@ def test_sets_that_several_functions_have_are_written_alike_whatever_was_compile
     first = (tmp_path / "a.py.pyc").read_bytes()
     worker.Compiler(*TASK).compile(path, path, None)
     assert (tmp_path / "a.py.pyc").read_bytes() == first
-    code = compile((tmp_path / "a.py").read_bytes(), "a.py", "exec")
-    kept = worker._interned_for(code)
-    assert sorted(set(kept)) == ["once_a", "other_a"]
-    assert all(each is sys.intern(each) for each in kept)
-    assert worker._interned_for(compile("x in {'alone', 1}", "", "eval")) == []
 
 
 def test_equal_levels_are_links_where_that_is_asked_for(tmp_path: Path) -> None:

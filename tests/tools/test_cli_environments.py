@@ -61,15 +61,15 @@ def wheels(tmp_path: Path) -> dict[str, str]:
 def use_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     if not any(distributions(name="pip")):
         pytest.skip("this Python has no pip")
-    monkeypatch.setattr(environments, "_find_uv", lambda: None)
+    monkeypatch.setattr(environments, "find_uv", lambda: None)
 
 
 def use_own_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     """That of the new environment."""
     if importlib.util.find_spec("ensurepip") is None:
         pytest.skip("this Python has no ensurepip")
-    monkeypatch.setattr(environments, "_find_uv", lambda: None)
-    monkeypatch.setattr(environments, "_has_pip", lambda: False)
+    monkeypatch.setattr(environments, "find_uv", lambda: None)
+    monkeypatch.setattr(environments, "has_pip", lambda: False)
 
 
 def use_uv(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +291,7 @@ def test_what_installs_is_looked_for_once_before_there_are_threads(
     def find_uv() -> None:
         asked.append(threading.current_thread() is threading.main_thread())
 
-    monkeypatch.setattr(environments, "_find_uv", find_uv)
+    monkeypatch.setattr(environments, "find_uv", find_uv)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     for name in ("one", "two"):
@@ -306,10 +306,10 @@ def test_uv_is_looked_for_on_path_where_it_is_not_importable(
 ) -> None:
     monkeypatch.setitem(sys.modules, "uv", None)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert environments._find_uv() is None
+    assert environments.find_uv() is None
     (tmp_path / "uv").write_text("")
     (tmp_path / "uv").chmod(0o755)
-    assert environments._find_uv() == str(tmp_path / "uv")
+    assert environments.find_uv() == str(tmp_path / "uv")
 
 
 def test_an_interpreter_that_is_not_there_is_one_line(tmp_path: Path) -> None:

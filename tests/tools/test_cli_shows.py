@@ -58,15 +58,15 @@ def test_what_was_never_built_is_expected_to_take_what_its_sources_cost(tmp_path
 def test_no_cost_is_told_of_what_would_take_too_much_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "_LARGEST", 1000)
-    monkeypatch.setattr(history, "_MOST_READ", 2500)
+    monkeypatch.setattr(history, "LARGEST", 1000)
+    monkeypatch.setattr(history, "MOST_READ", 2500)
     files = {"one.c": "x" * 1000, "two.c": "y" * 1001, "three.c": "z" * 1000}
     folder = make_project(tmp_path / "some", files=files)
     os.mkfifo(folder / "fifo.c")
     assert cost_of(folder) == 2000
     (folder / "fifo.c").unlink()
     assert cost_of(pack(folder)) == 2000
-    monkeypatch.setattr(history, "_MOST_READ", 1500)
+    monkeypatch.setattr(history, "MOST_READ", 1500)
     assert cost_of(folder) == cost_of(pack(folder)) == 1000
 
 
@@ -83,7 +83,7 @@ def test_a_file_of_times_that_makes_no_sense_counts_as_empty(tmp_path: Path, tex
 
 
 def test_the_file_of_times_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "_MOST", 3)
+    monkeypatch.setattr(history, "MOST_KEPT", 3)
     path = tmp_path / "builds.json"
     for name in "abcad":
         times = History(path)

@@ -108,12 +108,6 @@ def test_what_a_worker_that_has_closed_its_output_prints_is_not_waited_for() -> 
         pool._listen(handle)  # and once is enough
 
 
-def test_how_a_worker_ended_is_told_in_words() -> None:
-    assert handle_module._told(0) == "exit status 0"
-    assert handle_module._told(-9) == "SIGKILL"
-    assert handle_module._told(-200) == "signal 200"
-
-
 @pytest.fixture
 def _handlers_are_put_back() -> Iterator[None]:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -26,7 +26,7 @@ from parallel_backend.jobserver.server import has_fifos
 
 __all__ = ["connect"]
 
-_PROC = "/proc"
+PROC = "/proc"
 _PLUS = "a + in front of the recipe's command passes it on"
 
 # make, gmake, gnumake, remake, make-4.3, x86_64-linux-gnu-make; not cmake, qmake, bmake.
@@ -73,12 +73,12 @@ def _check_kind(status: os.stat_result, path: str) -> None:
 
 def _connect_pipe(*, reader: int, writer: int, makeflags: str, jobs: int | None) -> DescriptorPool:
     try:
-        fd = _open_pipe(folder=f"{_PROC}/self", reader=reader, writer=writer)
+        fd = _open_pipe(folder=f"{PROC}/self", reader=reader, writer=writer)
         whose = "this process"
     except JobserverError as error:
         for pid in _ancestors():
             try:
-                fd = _open_pipe(folder=f"{_PROC}/{pid}", reader=reader, writer=writer)
+                fd = _open_pipe(folder=f"{PROC}/{pid}", reader=reader, writer=writer)
             except JobserverError:
                 continue
             whose = f"process {pid}"
@@ -156,7 +156,7 @@ def _ancestors() -> list[int]:
     pid: str | int = "self"
     while True:
         try:
-            with open(f"{_PROC}/{pid}/status", encoding="utf-8", errors="replace") as file:
+            with open(f"{PROC}/{pid}/status", encoding="utf-8", errors="replace") as file:
                 fields = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
         except OSError:
             return found
@@ -172,7 +172,7 @@ def _pipe_environment(*, fd: int, makeflags: str, jobs: int | None) -> dict[str,
 
     R and W are closed in most children, and ninja and cargo look for a path.
     """
-    path = f"{_PROC}/{os.getpid()}/fd/{fd}"
+    path = f"{PROC}/{os.getpid()}/fd/{fd}"
     try:
         is_ours = _identity(os.stat(path)) == _identity(os.fstat(fd))
     except OSError:

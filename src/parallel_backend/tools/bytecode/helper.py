@@ -11,7 +11,7 @@ from typing import Any, Self
 
 __all__ = ["Helper", "can_help"]
 
-_MOST = 2_000  # numbers, of two bytes; they must fit into the smallest pipe, of 4 KiB
+MOST_NUMBERS = 2_000  # numbers, of two bytes; they must fit into the smallest pipe, of 4 KiB
 
 
 def can_help() -> bool:
@@ -38,7 +38,7 @@ class Helper:
             self._queue, source = os.pipe()
             stack.callback(os.close, self._queue)
             with open(source, "wb") as file:
-                file.writelines(n.to_bytes(2, "little") for n in range(min(count, _MOST)))
+                file.writelines(n.to_bytes(2, "little") for n in range(min(count, MOST_NUMBERS)))
             self._answer, answer = os.pipe()
             stack.callback(os.close, self._answer)
             with open(answer, "wb") as stream:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Source", "Tree"]
 
 _MOST_AT_ONCE = 500
-_MOST_TOLD = 10_000
+MOST_TOLD = 10_000
 _WORTH_A_FORK = 50  # folders
 _KIND, _REGULAR = 0o170000, 0o100000  # of st_mode; the module stat takes a call to tell
 
@@ -139,7 +139,7 @@ class Tree:
         while len(found) < _MOST_AT_ONCE and (number := next(numbers, None)) is not None:
             for part in self._walk([folders[number]], top):
                 found += part
-                if len(found) > _MOST_TOLD:
+                if len(found) > MOST_TOLD:
                     raise OverflowError
         return self.files, self.up_to_date, self.distributions, problems, [*map(tuple, found)]
 

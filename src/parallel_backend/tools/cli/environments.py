@@ -123,8 +123,8 @@ class Installer:
 def find_installer() -> Installer:
     """Find it. Not for several threads at once: `sysconfig`, which uv's package asks, has a state
     that is half made when it is asked for the first time."""
-    uv = _find_uv()
-    return Installer(uv=uv, own_pip=uv is None and not _has_pip())
+    uv = find_uv()
+    return Installer(uv=uv, own_pip=uv is None and not has_pip())
 
 
 class Isolated:
@@ -255,7 +255,7 @@ def lend_backend(folder: Path) -> Path:
     return lent
 
 
-def _find_uv() -> str | None:
+def find_uv() -> str | None:
     try:
         from uv import find_uv_bin
 
@@ -264,7 +264,7 @@ def _find_uv() -> str | None:
         return shutil.which("uv")
 
 
-def _has_pip() -> bool:
+def has_pip() -> bool:
     """Whether our own pip can install into other environments, as it surely does from 23 on."""
     found = [*distributions(name="pip")]
     return bool(found) and _major(found[0].version) > 22

@@ -23,10 +23,10 @@ _SKIPPED = {".git", ".hg", ".tox", ".nox", ".venv", "build", "node_modules", "ve
 # some were built here.
 _LEAST = 2.0
 _SPEED = 500_000.0
-_MOST = 2000
+MOST_KEPT = 2000
 # Bytes that are read of one project to tell its cost, and of one file.
-_MOST_READ = 64 << 20
-_LARGEST = 16 << 20
+MOST_READ = 64 << 20
+LARGEST = 16 << 20
 _MOST_FOLDERS = 8
 
 
@@ -43,7 +43,7 @@ def cost_of(source: Path) -> int:
     """What all sources in a folder or an archive cost (see `engine.costs`), as if each were
     compiled. Headers are looked for in all folders that are called ``include``, too."""
     texts: dict[str, bytes] = {}
-    left = _MOST_READ
+    left = MOST_READ
     for name, text in _texts(source):
         left -= len(text)
         if left < 0:
@@ -64,7 +64,7 @@ def cost_of(source: Path) -> int:
 def _texts(source: Path) -> Iterator[tuple[str, bytes]]:
     if source.is_dir():
         return _files(source)
-    return archives.member_texts(source, suffixes=_READ, largest=_LARGEST)
+    return archives.member_texts(source, suffixes=_READ, largest=LARGEST)
 
 
 def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -74,7 +74,7 @@ def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
             if os.path.splitext(name)[1].lower() in _READ:
                 path = os.path.join(parent, name)
                 with contextlib.suppress(OSError):
-                    if os.path.isfile(path) and os.stat(path).st_size <= _LARGEST:
+                    if os.path.isfile(path) and os.stat(path).st_size <= LARGEST:
                         yield os.path.relpath(path, folder), Path(path).read_bytes()
 
 
@@ -117,7 +117,7 @@ class History:
         # The order is that of time: those that were not built for the longest time go first.
         for name in self._new:
             now[name] = now.pop(name)
-        text = json.dumps(dict([*now.items()][-_MOST:]), indent=0)
+        text = json.dumps(dict([*now.items()][-MOST_KEPT:]), indent=0)
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             descriptor, written = tempfile.mkstemp(dir=self._path.parent)
