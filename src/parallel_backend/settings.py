@@ -16,10 +16,11 @@ stops the build before it starts.
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -38,6 +39,8 @@ _SETUPTOOLS_KEYS = frozenset(
 )
 # At this ratio "job", "jbos" and "extension" are near misses; "version" and "jobserver" are not.
 _NEAR_MISS = 0.75
+# How reading an ini file fails.
+_UNREADABLE = (configparser.Error, UnicodeDecodeError, OSError)
 _SWITCH = dict.fromkeys(("true", "1", "yes", "on"), True)
 _SWITCH |= dict.fromkeys(("false", "0", "no", "off"), False)
 
@@ -61,7 +64,8 @@ class Settings:
     :param store_size: bytes that the object store may hold after a build.
     :param timings: a folder for the trace and the page of what ran when; None: there are none.
     :param makeflags: ``MAKEFLAGS`` as found, "" if there is none.
-    :param user_config: path of the user's ``DIST_EXTRA_CONFIG`` file, if the variable is set.
+    :param user_options: the options of the user's ``DIST_EXTRA_CONFIG`` file by section, those of
+        [DEFAULT] in each, and not interpolated.
     :param backend_config: the config settings without our keys, for setuptools.
     """
 
@@ -77,7 +81,7 @@ class Settings:
     store_size: int = _DEFAULT_STORE_SIZE
     timings: str | None = None
     makeflags: str = ""
-    user_config: str | None = None
+    user_options: dict[str, dict[str, str]] = field(default_factory=dict)
     backend_config: dict[str, Any] | None = None
 
     def slots(self) -> int:
@@ -114,16 +118,14 @@ def read_settings(
     from_environment = _from_environment(environ)
     from_pyproject = _from_pyproject(folder / "pyproject.toml")
     makeflags = environ.get("MAKEFLAGS", "")
-    user_config = environ.get("DIST_EXTRA_CONFIG") or None
-    if user_config is not None:
-        user_config = os.path.join(folder, user_config)
+    user_options, user_parallel = _from_user_config(folder / environ.get("DIST_EXTRA_CONFIG", ""))
 
     found = {**from_environment, **told}
     if "jobs" not in found:
         jobs = (
             _from_makeflags(makeflags)
-            or (user_config and _from_ini(Path(user_config), is_ours_to_report=True))
-            or _from_ini(folder / "setup.cfg", is_ours_to_report=False)
+            or _parse_parallel(user_parallel)
+            or _parse_parallel(_from_setup_cfg(folder / "setup.cfg"))
         )
         if jobs:
             found["jobs"] = jobs
@@ -138,7 +140,7 @@ def read_settings(
         values["jobs_source"] = f"the machine, as {where} says" if asked_for_auto else where
         values["jobs"] = None if asked_for_auto else values["jobs"]
     return Settings(
-        **values, makeflags=makeflags, user_config=user_config, backend_config=backend_config
+        **values, makeflags=makeflags, user_options=user_options, backend_config=backend_config
     )
 
 
@@ -325,45 +327,57 @@ def _from_makeflags(makeflags: str) -> _Found | None:
     return None
 
 
-def _from_ini(path: Path, *, is_ours_to_report: bool) -> _Found | None:
-    """``parallel`` of [build_ext], else of [build], read as setuptools reads it.
+def _from_user_config(path: Path) -> tuple[dict[str, dict[str, str]], _Found | None]:
+    """All options of the user's extra file, and its ``parallel``."""
+    try:
+        parser = _read_ini(path)
+        options = {
+            section: {name: parser.get(section, name, raw=True) for name in parser.options(section)}
+            for section in parser.sections()
+        }
+        return options, _parallel(parser, path)
+    except _UNREADABLE as error:
+        # setuptools would name our copy of the file.
+        reason = " ".join(str(error).split())
+        raise SettingsError(
+            f"DIST_EXTRA_CONFIG names {path}, which cannot be read: {reason}"
+        ) from error
 
-    A setup.cfg that cannot be read is left to setuptools, which names it. The user's extra file
-    is ours to report: setuptools sees only our copy of it.
-    """
-    if not path.is_file():
+
+def _from_setup_cfg(path: Path) -> _Found | None:
+    try:
+        return _parallel(_read_ini(path), path.name)
+    except _UNREADABLE:
+        # setuptools reads this file too, and says what is wrong with it.
         return None
-    from configparser import ConfigParser
-    from configparser import Error as ConfigParserError
 
-    parser = ConfigParser()
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
+
+def _parse_parallel(found: _Found | None) -> _Found | None:
+    if found is None:
+        return None
     try:
-        text = path.read_text(encoding="utf-8")
-        if not is_ours_to_report and "parallel" not in text.lower():
-            return None
-        parser.read_string(text, source=str(path))
-        for section in ("build_ext", "build"):
-            names = parser.options(section) if parser.has_section(section) else []
-            # setuptools lowercases the names, then the last one counts.
-            for name in [name for name in names if name.lower() == "parallel"][-1:]:
-                value = parser.get(section, name)
-                shown = path if is_ours_to_report else path.name
-                return _parse_parallel(value, where=f"[{section}] parallel in {shown}")
-    except (ConfigParserError, UnicodeDecodeError, OSError) as error:
-        if is_ours_to_report:
-            reason = " ".join(str(error).split())
-            raise SettingsError(
-                f"DIST_EXTRA_CONFIG names {path}, which cannot be read: {reason}"
-            ) from error
-    return None
-
-
-def _parse_parallel(value: str, *, where: str) -> _Found:
-    try:
-        return _Found(_whole_number(value.strip()), where)
+        return _Found(_whole_number(found.value.strip()), found.where)
     except ValueError as error:
-        raise _wrong_value(where, value, "a whole number from 1") from error
+        raise _wrong_value(found.where, found.value, "a whole number from 1") from error
+
+
+def _read_ini(path: Path) -> configparser.ConfigParser:
+    """Read a file as setuptools does; what is no file has no options."""
+    parser = configparser.ConfigParser()
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    if path.is_file():
+        parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
+    return parser
+
+
+def _parallel(parser: configparser.ConfigParser, file: Path | str) -> _Found | None:
+    """``parallel`` of [build_ext], else of [build]."""
+    for section in ("build_ext", "build"):
+        names = parser.options(section) if parser.has_section(section) else []
+        # setuptools lowercases the names, then the last one counts.
+        for name in [name for name in names if name.lower() == "parallel"][-1:]:
+            return _Found(parser.get(section, name), f"[{section}] parallel in {file}")
+    return None
 
 
 def _from_pyproject(path: Path) -> dict[str, _Found]:

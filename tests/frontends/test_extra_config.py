@@ -1,10 +1,14 @@
+"""The ``DIST_EXTRA_CONFIG`` file of a hook: the user's own options, and ``parallel``."""
+
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from configparser import ConfigParser, Error
+import warnings
+from configparser import ConfigParser, Error, InterpolationError
 from pathlib import Path
 
 import pytest
@@ -12,76 +16,53 @@ import setuptools
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from setuptools.dist import Distribution
 
+from parallel_backend.errors import SettingsError
 from parallel_backend.extra_config import extra_config
-from parallel_backend.settings import Settings
+from parallel_backend.settings import Settings, read_settings
 
 BUILD = ("build", "build_ext")
 # Time says nothing on a machine that is busy with builds.
 untimed = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-
-def written(data: bytes | None, folder: Path, *, jobs: int = 4) -> bytes:
-    """The file that a hook's setuptools sees where ``data`` is the user's own."""
-    user_config = None
-    if data is not None:
-        user_config = folder / "user.cfg"
-        user_config.write_bytes(data)
-    settings = Settings(user_config=str(user_config) if user_config else None)
-    with extra_config(settings=settings, jobs=jobs, private=folder) as path:
-        assert os.environ["DIST_EXTRA_CONFIG"] == str(path)
-        assert path.parent == folder
-        return path.read_bytes()
+Options = dict[str, dict[str, str]]
 
 
-def parsed(data: bytes, folder: Path) -> ConfigParser:
-    """Parse as setuptools' Distribution._parse_config_files does."""
-    path = folder / "parsed.cfg"
-    path.write_bytes(data)
-    parser = ConfigParser()
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    with open(path, encoding="utf-8") as file:
-        parser.read_file(file)
-    return parser
+def told(variable: str, folder: Path) -> Settings:
+    """The settings of a build with 6 jobs in `folder`."""
+    return read_settings(
+        config_settings={"jobs": "6"}, environ={"DIST_EXTRA_CONFIG": variable}, folder=folder
+    )
 
 
-def options(parser: ConfigParser, *, raw: bool) -> dict[str, list[tuple[str, str]]]:
-    """Every section's options in order, less ``parallel`` of the two that are ours to set."""
-
-    def value(section: str, name: str) -> str:
-        try:
-            return parser.get(section, name, raw=raw)
-        except Error as error:
-            return type(error).__name__
-
+def seen(path: Path) -> Options:
+    """The options that setuptools reads from a file."""
+    distribution = Distribution()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # spellings that setuptools wants to see no more
+        distribution.parse_config_files([str(path)], ignore_option_errors=True)
     return {
-        section: [
-            (name, value(section, name))
-            for name in parser.options(section)
-            if section not in BUILD or name.lower() != "parallel"
-        ]
-        for section in parser.sections()
+        section: {name: value for name, (_, value) in options.items()}
+        for section, options in distribution.command_options.items()
     }
 
 
-def check(data: bytes, folder: Path) -> None:
-    before = parsed(data, folder)
-    after = parsed(written(data, folder, jobs=6), folder)
-    for raw in (True, False):
-        expected: dict[str, list[tuple[str, str]]] = {name: [] for name in BUILD} | options(
-            before, raw=raw
-        )
-        assert options(after, raw=raw) == expected
+def seen_with(user_file: Path) -> Options:
+    """The options that setuptools reads in a hook where the user has a file."""
+    private = user_file.parent / "private"
+    private.mkdir()
+    with extra_config(settings=told(str(user_file), private), jobs=6, private=private) as path:
+        return seen(path)
+
+
+def with_parallel(options: Options) -> Options:
+    """What setuptools is to see where it would see these options without us."""
+    whole = {section: dict(values) for section, values in options.items()}
     for section in BUILD:
-        told = {
-            name: after.get(section, name)
-            for name in after.options(section)
-            if name.lower() == "parallel"
-        }
-        assert told["parallel"] == "6"
-        assert set(told.values()) == {"6"}
-    sections = before.sections()
-    assert [name for name in after.sections() if name in sections] == sections
+        values = whole.setdefault(section, {})
+        values |= {name: "6" for name in (*values, "parallel") if name.lower() == "parallel"}
+    return whole
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +100,7 @@ VALUE = st.sampled_from(
         "\x85b",
     ]
 )
-HEADER = st.builds("[{}]{}".format, NAME, st.sampled_from(["", " # a note", "]"]))
+HEADER = st.builds("[{}]{}".format, NAME, st.sampled_from(["", " # a note"]))
 OPTION = st.builds("{}{}{}".format, KEY, st.sampled_from([" = ", "=", ":", " : "]), VALUE)
 INERT = st.sampled_from(["", "", "# [build]", "; parallel = 5", "#"])
 NOISE = st.lists(st.sampled_from([*"[]=:#; \t%", "build", "_ext", "parallel", "x"])).map("".join)
@@ -130,100 +111,72 @@ LINE = st.tuples(
 )
 
 
+ANY_INI = st.lists(LINE, max_size=14).map(lambda lines: "".join(map("".join, lines)).encode())
+
+
 @st.composite
 def valid_ini(draw: st.DrawFn) -> bytes:
     """A file that ConfigParser reads: lines that it would refuse are left out."""
-    lines: list[str] = []
-    for line in draw(st.lists(LINE, max_size=14)):
-        text = "".join([*lines, "".join(line)])
+    text = draw(st.sampled_from(["", "[build]\n", "[build_ext]\n", "[DEFAULT]\n"]))
+    for line in draw(st.lists(LINE, min_size=4, max_size=20)):
         parser = ConfigParser()
         parser.optionxform = str  # type: ignore[assignment,method-assign]
-        try:
-            parser.read_string(text.replace("\r\n", "\n").replace("\r", "\n"))
-        except Error:
-            continue
-        lines.append("".join(line))
-    text = "".join(lines)
-    if draw(st.booleans()):
-        text = text.rstrip("\r\n")
-    return text.encode()
+        more = text + "".join(line)
+        with contextlib.suppress(Error):
+            parser.read_string(more.replace("\r\n", "\n").replace("\r", "\n"))
+            for section in parser.sections():
+                parser.items(section)
+            text = more
+    return (text if draw(st.booleans()) else text.rstrip("\r\n")).encode()
 
 
 @untimed
-@given(data=valid_ini())
+@given(data=valid_ini() | valid_ini() | ANY_INI | st.binary(max_size=60))
 @example(b"")
-@example(b"[build_ext]\nparallel = 2\n")
 @example(b"[build_ext]\nparallel = 2")
 @example(b"[build_ext]\nparallel =\n\n  # why\n  2\n\n[build]\r\nparallel:\r\n\t3\n  debug=1")
 @example(b"[build_ext]\n    define = A\n    include-dirs = x\n  [build]\n  debug = 1\n")
+@example(b"[build_ext]\nparallel = 2\nParallel = 3\n")
 @example(b"[build]\n   [metadata]\n   name = x\n")
 @example(b"[build]\n debug = 1\n;c = d\n parallel = 2\n")
 @example(b"[DEFAULT]\nname = x\n  y\n\n  z\n[metadata]\nversion = %(name)s\n[DEFAULT]\nx = 1")
 @example(b"[DEFAULT]\nParallel = 3\n[build]\n[build_ext]\n")
 @example(b"[DEFAULT]\rParallel = 3\rx =\r 1\r 2\r[build]\rx=3\r[a]")
-@example(b"[DEFAULT]\nparallel = 3\n[a]\nb = %(parallel)s\n")
-def test_every_other_option_is_as_the_user_wrote_it(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes
-) -> None:
-    check(data, tmp_path_factory.mktemp("private"))
-
-
-@untimed
-@given(data=st.binary(max_size=60) | valid_ini().map(lambda data: b"\xef\xbb\xbf" + data))
+@example(b"[DEFAULT]\ndebug = 1\n[build_ext]\nDEBUG = 0\n")
+@example(b"[a]\nempty =\nb = %(empty)s # x\nc = 50%%\n")
+@example("[bäh]\né = ü\x85\n  \x1cw\n".encode())
 @example(b"[build]\nparallel = 1\nparallel = 2\n[build]\n")
 @example(b"[build_ext]\nno delimiter\n  = x\n[DEFAULT]\n\xe4\xff = 2\n")
-@example(b"[DEFAULT]\nx = 1\nbroken\n")
-def test_what_setuptools_refuses_it_still_refuses(
+@example(b"\xef\xbb\xbf[build]\n")
+@example(b"[build]\nx = %(\n")
+def test_setuptools_sees_the_users_options_and_parallel(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:
-    folder = tmp_path_factory.mktemp("private")
-    after = written(data, folder)
+    path = tmp_path_factory.mktemp("user") / "user.cfg"
+    path.write_bytes(data)
     try:
-        parsed(data, folder)
-    except (Error, UnicodeDecodeError) as error:
-        with pytest.raises(type(error)):
-            parsed(after, folder)
-
-
-@untimed
-@given(
-    data=st.lists(
-        st.binary(max_size=8).filter(lambda line: b"\r" not in line and b"\n" not in line)
-    ).map(b"\n".join)
-)
-def test_bytes_of_any_encoding_pass_through(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes
-) -> None:
-    data = b"# \xe4 \xef\xbb\xbf" + data.replace(b"[", b"") + b"\n"
-    assert written(data, tmp_path_factory.mktemp("private")).startswith(data)
-
-
-def test_only_the_value_of_parallel_changes_in_the_text(tmp_path: Path) -> None:
-    data = (
-        b"# Our machines\r\n[build_ext]\r\nInclude-Dirs = /a\r\n   ; more\r\n   /b\r\n\r\n"
-        b"parallel = 2\r\ndefine = %(x)s\r\nx = 100%%\r\n"
-    )
-    assert written(data, tmp_path) == (
-        data.replace(b"parallel = 2", b"parallel = 4") + b"[build]\r\nparallel = 4\r\n"
-    )
+        users = seen(path)
+    except InterpolationError:
+        with pytest.raises((InterpolationError, SettingsError)):
+            seen_with(path)
+    except (Error, UnicodeDecodeError):
+        with pytest.raises(SettingsError, match="which cannot be read"):
+            seen_with(path)
+    else:
+        assert seen_with(path) == with_parallel(users)
+    assert path.read_bytes() == data
 
 
 def test_a_value_that_refers_to_parallel_gets_the_number_in_force(tmp_path: Path) -> None:
-    data = b"[build]\nparallel = 2\nbuild_temp = t%(parallel)s\n"
-    assert parsed(written(data, tmp_path), tmp_path).get("build", "build_temp") == "t4"
+    path = tmp_path / "user.cfg"
+    path.write_text("[build]\nparallel = 2\nbuild_temp = t%(parallel)s\n")
+    assert seen_with(path)["build"] == {"parallel": "6", "build_temp": "t6"}
 
 
 @pytest.mark.parametrize("name", ["missing.cfg", "."])
 def test_a_users_file_that_is_not_a_file_is_passed_over(tmp_path: Path, name: str) -> None:
-    settings = Settings(user_config=str(tmp_path / name))
-    with extra_config(settings=settings, jobs=4, private=tmp_path) as path:
-        assert path.read_bytes() == written(None, tmp_path / path.parent)
-
-
-def test_the_users_own_file_stays_untouched(tmp_path: Path) -> None:
-    data = b"[build]\nparallel = 2\n"
-    written(data, tmp_path)
-    assert (tmp_path / "user.cfg").read_bytes() == data
+    with extra_config(settings=told(name, tmp_path), jobs=6, private=tmp_path) as path:
+        assert seen(path) == with_parallel({})
 
 
 @pytest.mark.parametrize("before", [None, "", "/some/user.cfg"])
@@ -304,15 +257,14 @@ print(json.dumps(options))
 def test_setuptools_takes_the_number_and_keeps_the_users_options(
     tmp_path: Path, user: str | None, others: dict[str, dict[str, str]]
 ) -> None:
-    user_config = tmp_path / "user.cfg"
     if user is not None:
-        user_config.write_bytes(user.encode())
+        (tmp_path / "user.cfg").write_bytes(user.encode())
     (tmp_path / "setup.cfg").write_text("[build]\nparallel = 9\n[build_ext]\nparallel = 8\n")
     private = tmp_path / "private"
     private.mkdir()
     # The setuptools of this process, whichever way it came to be importable.
     setuptools_folder = str(Path(setuptools.__file__).parents[1])
-    with extra_config(settings=Settings(user_config=str(user_config)), jobs=5, private=private):
+    with extra_config(settings=told("user.cfg", tmp_path), jobs=5, private=private):
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", SHOW_COMMAND_OPTIONS],
             cwd=tmp_path,

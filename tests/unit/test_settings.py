@@ -33,7 +33,7 @@ def test_without_any_setting_the_machine_decides(read: Read) -> None:
         memory_per_job=512 * MIB,
         keep_going=False,
         makeflags="",
-        user_config=None,
+        user_options={},
         backend_config=None,
     )
     assert settings.slots() == offer(memory_per_job=512 * MIB).jobs
@@ -108,7 +108,8 @@ def test_the_first_place_that_names_jobs_wins(
     else:
         assert (settings.jobs, settings.jobs_source) == (told[first], sources[first])
     assert settings.makeflags == environ.get("MAKEFLAGS", "")
-    assert settings.user_config == environ.get("DIST_EXTRA_CONFIG")
+    users = {sections[0]: {"parallel": str(told["extra config"])}} if "extra config" in told else {}
+    assert settings.user_options == users
 
 
 VALUES: dict[str, dict[str, object]] = {
