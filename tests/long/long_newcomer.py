@@ -173,18 +173,7 @@ def _switch(machine: Machine, readme: str) -> None:
     name = _REAL.partition("==")[0]
     machine.run(f"python -m pip download --no-deps --no-binary :all: -d . {_REAL}")
     machine.run(f"tar xf {name}-*.tar.gz && rm {name}-*.tar.gz && mv {name}-* project")
-    project = machine.home / "project"
-
-    section = readme.partition("**In-tree.**")[2]
-    machine.run(_said(section, r"`(python -m parallel_backend vendor \w+)`"), cwd="project")
-    table = _said(section, r"(?s)```toml\n(.*?)```")
-    file = project / "pyproject.toml"
-    text = file.read_text(encoding="utf-8")
-    others = re.sub(r"(?ms)^\[build-system\]\n.*?(?=^\[|\Z)", "", text)
-    file.write_text(f"{table}\n{others}", encoding="utf-8")
-    with (project / "MANIFEST.in").open("a", encoding="utf-8") as manifest:
-        manifest.write(_said(section, r"put `(.*?)` into `MANIFEST.in`") + "\n")
-
+    machine.run(_marked(readme, "switch"), cwd="project")
     printed = machine.run("python -m pip install --verbose ./project")
     if not re.search(r"parallel-backend: \d+ objects? and \d+ extensions?", printed):
         raise _FailedError("the switched project was not built by the backend")

@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness import REPOSITORY, SOURCE
+from harness import REPOSITORY
+from parallel_backend.tools.cli.copies import Copy
 
 __all__ = ["TINY_C", "carry_backend", "copy_repository", "make_cargo_project", "make_project"]
 
@@ -66,13 +67,8 @@ def make_project(
 
 def carry_backend(folder: Path) -> Path:
     """Put a copy of the backend into the project, for ``backend-path``; returns the path for it."""
-    target = folder / "backend"
-    shutil.copytree(
-        SOURCE / "parallel_backend",
-        target / "parallel_backend",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
-    return target
+    Copy(project=folder, place="backend").write()
+    return folder / "backend"
 
 
 def copy_repository(folder: Path) -> Path:
