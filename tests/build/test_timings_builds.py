@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import os
 from collections import Counter
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 
-import parallel_backend
 from cli_harness import pack, run
 from harness import (
     QUICK_COMPILE,

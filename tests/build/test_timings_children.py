@@ -13,8 +13,8 @@ import pytest
 
 from parallel_backend.engine.output import Job, capturing
 from parallel_backend.process_state.groups import close_record, make_record
-from parallel_backend.tools.timings.events import Event, read_events
 from parallel_backend.timings.record import recording, span
+from parallel_backend.tools.timings.events import Event, read_events
 
 SPIN = "import time\nwhile time.process_time() < 0.1: pass\nb = bytearray(200 << 20)"
 

@@ -38,7 +38,7 @@ _FEW = "tests/unit/test_settings.py tests/build/test_jobs.py tests/build/test_re
 _KEPT = re.compile(r"(?i)PIP_(?!FIND_LINKS)|SSL_CERT|REQUESTS_CA|(https?|no)_proxy$|LANG$|TERM$")
 _CONFIGURED = ["/etc/resolv.conf", "/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt"]
 _LEFT_BEHIND = shutil.ignore_patterns(
-    ".*", "__pycache__", "*.egg-info", "*.so", "build", "dist", "*-cache"
+    ".git", ".nox", ".venv", ".*_cache", "__pycache__", "*.egg-info", "*.so", "dist", "*-cache"
 )
 
 
