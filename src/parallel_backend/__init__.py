@@ -3,12 +3,22 @@
 The functions here are the hooks of PEP 517 and PEP 660. They take exactly the standard's
 arguments, and `setuptools.build_meta` decides what is built. `legacy` is a second backend object,
 named `parallel_backend:legacy` in ``pyproject.toml``, over `setuptools.build_meta:__legacy__`.
+
+This file alone also runs on older Pythons: a copy in a project's tree is imported by whichever
+Python builds the project.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 # pragma: no cover - only an older Python gets there
+    # SystemExit: a frontend shows a traceback of an ImportError.
+    raise SystemExit(
+        "parallel-backend: error: building with parallel_backend needs Python 3.11 or newer, and "
+        f"this is Python {sys.version.split()[0]}; build with a newer one, or install a wheel"
+    )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

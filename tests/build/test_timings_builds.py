@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import os
 from collections import Counter
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 
-import parallel_backend
 from cli_harness import pack, run
 from harness import (
     QUICK_COMPILE,
@@ -290,16 +288,3 @@ def test_many_projects_take_the_folder_from_a_config_setting_and_no_backend_gets
     assert done.stderr.startswith("parallel-backend: error: timings: ")
     done = run(*words, "-C", "timings", tmp_path=tmp_path)
     assert done.stderr.startswith("parallel-backend: error: -C timings: no value is not allowed")
-
-
-def test_a_copy_in_a_projects_tree_takes_every_file_of_the_package_into_its_sdist(
-    tmp_path: Path,
-) -> None:
-    folder = make_project(tmp_path / "project")
-    done = run("vendor", folder / "backend", tmp_path=tmp_path)
-    line = done.stdout.splitlines()[-1]
-    patterns = line.split()[2:]
-    package = Path(parallel_backend.__file__).parent
-    files = [file.name for file in package.rglob("*") if file.is_file() and file.suffix != ".pyc"]
-    assert any(name.endswith(".html") for name in files)
-    assert not [name for name in files if not any(fnmatch.fnmatch(name, p) for p in patterns)]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 
-from harness import PLAIN_BACKEND, build_wheel, load_extension_values, wheel_bytes_equal
+from harness import PLAIN_BACKEND, REPOSITORY, build_wheel, load_extension_values, wheel_bytes_equal
 from projects import copy_repository
 
 
@@ -91,15 +93,29 @@ def test_the_wheel_equals_that_of_plain_setuptools(wheel: Path, tmp_path: Path) 
     assert wheel_bytes_equal(build_wheel(folder, backend=PLAIN_BACKEND), wheel)
 
 
-def test_the_sdist_holds_what_a_distribution_builds_from(built: tuple[Path, Path]) -> None:
+def test_the_sdist_holds_every_file_of_the_repository(
+    built: tuple[Path, Path], repository: Path
+) -> None:
+    """Tests, and what they look at, are for those who package it."""
     sdist, _ = built
-    root = sdist.name.removesuffix(".tar.gz")
     with tarfile.open(sdist) as archive:
-        names = set(archive.getnames())
-    for name in ("pyproject.toml", "LICENSE", "src/parallel_backend/__init__.py"):
-        assert f"{root}/{name}" in names
-    assert f"{root}/src/parallel_backend/py.typed" in names
-    assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
+        members = [member.name for member in archive if member.isfile()]
+    held = {name.partition("/")[2] for name in members}
+    assert {*_files_of_the_repository(repository)} - held == set()
+    assert not [name for name in held if name.endswith(".pyc")]
+
+
+def _files_of_the_repository(copy: Path) -> Iterator[str]:
+    """What is tracked; without git, as in an sdist, whatever was copied."""
+    if (REPOSITORY / ".git").exists() and shutil.which("git"):
+        command = ["git", "-C", str(REPOSITORY), "ls-files", "-z"]
+        listed = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+        yield from listed.stdout.rstrip("\0").split("\0")
+        return
+    for file in copy.rglob("*"):
+        name = file.relative_to(copy).as_posix()
+        if file.is_file() and not name.startswith("build/") and "__pycache__" not in file.parts:
+            yield name
 
 
 def test_what_the_wheel_holds_is_a_backend(wheel: Path) -> None:

@@ -38,7 +38,7 @@ _FEW = "tests/unit/test_settings.py tests/build/test_jobs.py tests/build/test_re
 _KEPT = re.compile(r"(?i)PIP_(?!FIND_LINKS)|SSL_CERT|REQUESTS_CA|(https?|no)_proxy$|LANG$|TERM$")
 _CONFIGURED = ["/etc/resolv.conf", "/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt"]
 _LEFT_BEHIND = shutil.ignore_patterns(
-    ".*", "__pycache__", "*.egg-info", "*.so", "build", "dist", "*-cache"
+    ".git", ".nox", ".venv", ".*_cache", "__pycache__", "*.egg-info", "*.so", "dist", "*-cache"
 )
 
 
@@ -173,18 +173,7 @@ def _switch(machine: Machine, readme: str) -> None:
     name = _REAL.partition("==")[0]
     machine.run(f"python -m pip download --no-deps --no-binary :all: -d . {_REAL}")
     machine.run(f"tar xf {name}-*.tar.gz && rm {name}-*.tar.gz && mv {name}-* project")
-    project = machine.home / "project"
-
-    section = readme.partition("**In-tree.**")[2]
-    machine.run(_said(section, r"`(python -m parallel_backend vendor \w+)`"), cwd="project")
-    table = _said(section, r"(?s)```toml\n(.*?)```")
-    file = project / "pyproject.toml"
-    text = file.read_text(encoding="utf-8")
-    others = re.sub(r"(?ms)^\[build-system\]\n.*?(?=^\[|\Z)", "", text)
-    file.write_text(f"{table}\n{others}", encoding="utf-8")
-    with (project / "MANIFEST.in").open("a", encoding="utf-8") as manifest:
-        manifest.write(_said(section, r"put `(.*?)` into `MANIFEST.in`") + "\n")
-
+    machine.run(_marked(readme, "switch"), cwd="project")
     printed = machine.run("python -m pip install --verbose ./project")
     if not re.search(r"parallel-backend: \d+ objects? and \d+ extensions?", printed):
         raise _FailedError("the switched project was not built by the backend")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import fnmatch
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness import REPOSITORY, SOURCE
+from harness import REPOSITORY
+from parallel_backend.tools.cli.copies import Copy
 
 __all__ = ["TINY_C", "carry_backend", "copy_repository", "make_cargo_project", "make_project"]
 
-_LEFT_BEHIND = shutil.ignore_patterns(
-    ".*", "__pycache__", "*.egg-info", "build", "dist", "htmlcov", "venv", "env"
-)
+# What tools leave: anywhere, and at the top alone (tests/build is ours).
+_LEAVINGS = """
+    .git .nox .tox .venv .coverage* .hypothesis *_cache __pycache__ *.egg-info *.so
+""".split()
+_LEAVINGS_AT_THE_TOP = "build dist htmlcov venv env".split()
 
 # An extension module that compiles in a moment. It cannot be imported.
 TINY_C = "void *PyInit_{name}(void) {{ return 0; }}\n"
@@ -66,19 +70,19 @@ def make_project(
 
 def carry_backend(folder: Path) -> Path:
     """Put a copy of the backend into the project, for ``backend-path``; returns the path for it."""
-    target = folder / "backend"
-    shutil.copytree(
-        SOURCE / "parallel_backend",
-        target / "parallel_backend",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
-    return target
+    Copy(project=folder, place="backend").write()
+    return folder / "backend"
 
 
 def copy_repository(folder: Path) -> Path:
     """Copy this repository to `folder`, less what tools leave in it; returns `folder`."""
-    shutil.copytree(REPOSITORY, folder, ignore=_LEFT_BEHIND)
+    shutil.copytree(REPOSITORY, folder, ignore=_left_behind)
     return folder
+
+
+def _left_behind(folder: str, names: list[str]) -> set[str]:
+    patterns = [*_LEAVINGS, *(_LEAVINGS_AT_THE_TOP if Path(folder) == REPOSITORY else ())]
+    return {name for pattern in patterns for name in fnmatch.filter(names, pattern)}
 
 
 def make_cargo_project(folder: Path) -> Path:

@@ -14,6 +14,7 @@ from types import CodeType
 import pytest
 
 from bytecode_harness import compileall, standard_tree, write_tree, written
+from interpreters import other_python
 from parallel_backend.tools.bytecode import Options, compile_tree
 
 STALE = 1_600_000_000
@@ -236,24 +237,6 @@ def test_another_interpreter_may_be_compiled_for(minor: int, tmp_path: Path) -> 
     assert report.failures == ()
     assert written(tree) == written(expected)
     assert compile_tree(["tree"], options, jobs=2).up_to_date == 2
-
-
-def other_python(minor: int) -> str:
-    """The path of an interpreter; skips without."""
-    script = "import sys; print(sys.version_info[:2] == (3, int(sys.argv[1])), sys.executable)"
-    root = Path(sys.base_prefix).parent  # where tools such as pyenv keep them side by side
-    near = sorted(root.glob(f"*3.{minor}.*/bin/python3.{minor}"))
-    for program in (f"python3.{minor}", *map(str, near)):
-        if shutil.which(program):
-            found = subprocess.run(
-                [program, "-I", "-c", script, str(minor)],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if found.stdout.startswith("True "):
-                return found.stdout.removeprefix("True ").strip()
-    pytest.skip(f"there is no Python 3.{minor}")
 
 
 def test_an_interpreter_without_a_cache_tag_is_asked_for_another(

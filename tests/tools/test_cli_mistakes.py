@@ -58,7 +58,7 @@ def test_a_setup_py_that_fails_has_the_last_word(
     assert (told["status"], told["note"], told["compiled"]) == ("failed", note, 0)
     log = (tmp_path / "out/sample-1.0.log").read_text()
     assert log.splitlines()[-1] == last
-    assert "process_state" not in log
+    assert "hook_process" not in log
     assert ("in find" in log) == ("ValueError" in note)
 
 

@@ -1,20 +1,18 @@
-"""``parallel-backend init``: a project's ``pyproject.toml`` names parallel_backend."""
+"""``parallel-backend init``: a project is built by parallel_backend from now on."""
 
 from __future__ import annotations
 
 import argparse
-import difflib
-import os
 import re
 import sys
-import tempfile
-import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from parallel_backend.errors import ParallelBackendError
 from parallel_backend.tools.cli.arguments import PROGRAM, Parser, reason_of
+from parallel_backend.tools.cli.copies import Copy
+from parallel_backend.tools.cli.edits import Edit, build_system_edit, line_edit
 from parallel_backend.tools.cli.projects import (
     OLDEST_SETUPTOOLS,
     OWN_REQUIREMENT,
@@ -26,9 +24,26 @@ from parallel_backend.tools.cli.projects import (
 
 __all__ = ["main", "parser"]
 
+# With a dot in its name no discovery of packages takes it for one, so no wheel gets the copy.
+_PLACE = "_backend.vendored"
+# True as long as it is on no index, which is also why a copy is what init proposes.
+_NOT_ON_AN_INDEX = (
+    f"no package index has {OWN_REQUIREMENT} yet: pip needs --no-build-isolation to build this, or "
+    "--find-links with a wheel of it"
+)
+
 
 class _InitError(ParallelBackendError):
     """The project cannot be changed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What has to be done to the project."""
+
+    edits: Sequence[Edit]
+    copy: Copy | None
+    notes: Sequence[str]
 
 
 def main(words: Sequence[str]) -> int:
@@ -38,20 +53,21 @@ def main(words: Sequence[str]) -> int:
     cannot be changed.
     """
     asked = parser().parse_args(words)
-    folder = Path(asked.folder)
-    path = folder / "pyproject.toml"
+    project = Path(asked.project)
     try:
-        system = read_build_system(folder)
-        if _is_ours(system) and (system.backend_path or _is_required(system)):
-            print(f"{path} names parallel_backend already")
+        plan = _plan(project, in_tree=asked.in_tree)
+        if not plan.edits and plan.copy is None:
+            print(f"{project / 'pyproject.toml'} names parallel_backend already")
             return 0
-        old = path.read_bytes().decode("utf-8") if path.exists() else ""
-        new = _changed(old, folder, system)
-        print("".join(_difference(old, new, path)), end="")
-        if not (asked.yes or _is_wanted(path)):
-            print(f"nothing was changed; --yes changes {path}")
+        print("".join(each.difference for each in plan.edits), end="")
+        print("\n".join(plan.notes))
+        if not (asked.yes or _is_wanted()):
+            print("nothing was changed; --yes makes these changes")
             return 1
-        _write(path, new)
+        if plan.copy is not None:
+            plan.copy.write()
+        for edit in reversed(plan.edits):  # pyproject.toml last: it names what must be there
+            edit.write()
     except (ParallelBackendError, OSError) as error:
         print(f"{PROGRAM}: error: {reason_of(error)}", file=sys.stderr)
         return 2
@@ -61,46 +77,61 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _changed(text: str, folder: Path, system: BuildSystem) -> str:
-    """The text of ``pyproject.toml`` with the backend and its requirement in it."""
-    backend = system.backend if _is_ours(system) else backend_for(folder, system)
+def _plan(project: Path, *, in_tree: bool | None) -> _Plan:
+    """What `in_tree` asks for; None: a copy, unless the project requires the package already.
+
+    Raises ParallelBackendError.
+    """
+    system = read_build_system(project)
+    is_named = system.is_ours and (system.is_required or bool(system.backend_path))
+    if in_tree is None:
+        in_tree = not is_named or bool(system.backend_path)
+    if not in_tree:
+        edits = [] if is_named else [_edit(project, system)]
+        return _Plan(edits=edits, copy=None, notes=[_NOT_ON_AN_INDEX])
+    copy = Copy(project=project, place=_place(project, system) if system.is_ours else _PLACE)
+    copy.check_target()
+    edits = [
+        _edit(project, system, place=copy.place),
+        line_edit(project / "MANIFEST.in", copy.manifest_line),
+    ]
+    notes = [
+        f"{copy.package}: {copy.summary}; it belongs into version control",
+        copy.python_note,
+    ]
+    is_current = copy.exists and not copy.differences()
+    return _Plan(
+        edits=[each for each in edits if each.old != each.new],
+        copy=None if is_current else copy,
+        notes=notes,
+    )
+
+
+def _edit(project: Path, system: BuildSystem, *, place: str = "") -> Edit:
+    """The change of ``pyproject.toml``; `place`: of a copy, else the package is required."""
+    backend = backend_for(project, system)
     if backend is None:
-        place = f" in {', '.join(system.backend_path)}" if system.backend_path else ""
-        raise _InitError(f"{folder} is built by {system.backend}{place}, not by setuptools")
+        where = f" in {', '.join(system.backend_path)}" if system.backend_path else ""
+        raise _InitError(f"{project} is built by {system.backend}{where}, not by setuptools")
     for requirement in system.requires:
         if _is_too_old(requirement):
             raise _InitError(
-                f"{folder} requires {requirement}; parallel_backend works with "
+                f"{project} requires {requirement}; parallel_backend works with "
                 f"setuptools {OLDEST_SETUPTOOLS} or newer"
             )
-    if "build-system" not in tomllib.loads(text):
-        newline = "\r\n" if "\r\n" in text else "\n"
-        lines = [
-            "[build-system]",
-            f'requires = ["setuptools>={OLDEST_SETUPTOOLS}", "{OWN_REQUIREMENT}"]',
-            f'build-backend = "{backend}"',
-        ]
-        # At the end: a table at the beginning would take in what stands there before any other.
-        gap = "" if not text else newline if text.endswith("\n") else 2 * newline
-        return text + gap + newline.join([*lines, ""])
-    try:
-        import tomlkit
-    except ImportError as error:
-        raise _InitError("init needs tomlkit: pip install 'parallel-backend[build]'") from error
-    document = tomlkit.parse(text)
-    table: Any = document["build-system"]
-    if not _is_required(system):
-        table["requires"].append(OWN_REQUIREMENT)
-    table["build-backend"] = backend
-    return tomlkit.dumps(document)
+    requires = system.other_requires
+    values: dict[str, str | list[str]] = {"build-backend": backend}
+    if place:
+        values["backend-path"] = [*system.backend_path] or [place]
+    else:
+        requires = [*system.requires] if system.is_required else [*requires, OWN_REQUIREMENT]
+    return build_system_edit(project / "pyproject.toml", requires=requires, values=values)
 
 
-def _is_ours(system: BuildSystem) -> bool:
-    return system.backend.partition(":")[0] == "parallel_backend"
-
-
-def _is_required(system: BuildSystem) -> bool:
-    return any(requirement_name(each) == OWN_REQUIREMENT for each in system.requires)
+def _place(project: Path, system: BuildSystem) -> str:
+    """Where the project's copy is, or is to be."""
+    places = [*system.backend_path, _PLACE]
+    return next((each for each in places if Copy(project=project, place=each).exists), places[0])
 
 
 def _is_too_old(requirement: str) -> bool:
@@ -115,45 +146,37 @@ def _is_too_old(requirement: str) -> bool:
     )
 
 
-def _difference(old: str, new: str, path: Path) -> list[str]:
-    name = str(path) if old else os.devnull
-    lines = [text.splitlines(keepends=True) for text in (old, new)]
-    found = difflib.unified_diff(lines[0], lines[1], fromfile=name, tofile=str(path))
-    return [line.rstrip("\r\n") + "\n" for line in found]
-
-
-def _is_wanted(path: Path) -> bool:
+def _is_wanted() -> bool:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
-    return input(f"change {path}? [y/N] ").strip().lower() in ("y", "yes")
-
-
-def _write(path: Path, text: str) -> None:
-    """All at once, and with the mode that the file had."""
-    path = path.resolve()
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-    descriptor, new = tempfile.mkstemp(prefix=".pyproject-", dir=path.parent)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(text.encode("utf-8"))
-        os.chmod(new, mode)
-        os.replace(new, path)
-    except BaseException:
-        os.unlink(new)
-        raise
+    return input("make these changes? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
     made = Parser(
         prog=f"{PROGRAM} init",
-        description="Let the pyproject.toml of a setuptools project name parallel_backend. The "
-        "change is shown first; all else stays as it is.",
+        description="Let a setuptools project be built by parallel_backend. All changes are shown "
+        "first; all else stays as it is.",
         epilog="exit status: 0 it names parallel_backend, 1 nothing was changed, 2 it cannot be "
         "changed. example: parallel-backend init --yes",
     )
     made.add_argument(
-        "folder", nargs="?", default=".", metavar="FOLDER", help="the project (default: here)"
+        "project", nargs="?", default=".", metavar="PROJECT", help="its directory (default: .)"
+    )
+    how = made.add_mutually_exclusive_group()
+    how.add_argument(
+        "--in-tree",
+        action="store_true",
+        default=None,
+        help=f"put a copy of the backend into {_PLACE} of the project (default)",
+    )
+    how.add_argument(
+        "--require",
+        action="store_false",
+        dest="in_tree",
+        default=None,
+        help=f"require {OWN_REQUIREMENT} by name, for builds where it is installed already",
     )
     made.add_argument("-y", "--yes", action="store_true", help="do not ask")
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import re
 import tomllib
 from collections.abc import Mapping
@@ -13,13 +14,16 @@ from typing import Any
 from parallel_backend.errors import ParallelBackendError
 
 __all__ = [
+    "OLDEST_PYTHON",
     "OLDEST_SETUPTOOLS",
     "OWN_REQUIREMENT",
     "BuildSystem",
     "ProjectError",
     "backend_for",
     "known_name",
+    "lets_in_older_pythons",
     "read_build_system",
+    "required_python",
     "requirement_name",
 ]
 
@@ -27,6 +31,8 @@ __all__ = [
 OWN_REQUIREMENT = "parallel-backend"
 #: Its major version, of the oldest setuptools that this package works with.
 OLDEST_SETUPTOOLS = 77
+#: The oldest Python that this package works with.
+OLDEST_PYTHON = (3, 11)
 
 _LEGACY = "setuptools.build_meta:__legacy__"
 _REPLACEMENTS = {"setuptools.build_meta": "parallel_backend", _LEGACY: "parallel_backend:legacy"}
@@ -50,6 +56,23 @@ class BuildSystem:
     def replacement(self) -> str | None:
         """Our backend that builds in place of the project's; None: it must build itself."""
         return None if self.backend_path else _REPLACEMENTS.get(self.backend)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the project names this package."""
+        return self.backend.partition(":")[0] == "parallel_backend"
+
+    @property
+    def is_required(self) -> bool:
+        """Whether the project requires this package."""
+        return any(requirement_name(each) == OWN_REQUIREMENT for each in self.requires)
+
+    @property
+    def other_requires(self) -> list[str]:
+        """What a project requires that has this package; that of its own is not in it."""
+        if self == BuildSystem():
+            return [f"setuptools>={OLDEST_SETUPTOOLS}"]
+        return [each for each in self.requires if requirement_name(each) != OWN_REQUIREMENT]
 
 
 def read_build_system(folder: Path) -> BuildSystem:
@@ -87,6 +110,8 @@ def backend_for(folder: Path, system: BuildSystem) -> str | None:
     Where it names none the legacy one would stand in for it, which few need: a ``setup.py`` that
     imports modules from its own folder.
     """
+    if system.is_ours:
+        return system.backend
     if system.is_told or not system.replacement:
         return system.replacement
     return system.replacement if _imports_own_modules(folder / "setup.py") else "parallel_backend"
@@ -115,6 +140,38 @@ def requirement_name(requirement: str) -> str:
     """The name alone, as indexes write it."""
     found = re.match(r"\s*([A-Za-z0-9._-]+)", requirement)
     return re.sub(r"[-_.]+", "-", found[1]).lower() if found else ""
+
+
+def required_python(folder: Path) -> str:
+    """What ``requires-python`` says, or in ``setup.cfg`` and ``setup.py`` ``python_requires``.
+
+    "" where it is not stated, or is the result of code.
+    """
+    try:
+        table = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+        return str(table["project"]["requires-python"])
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        pass
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read(folder / "setup.cfg", encoding="utf-8")
+        return parser["options"]["python_requires"].strip()
+    except (configparser.Error, ValueError, LookupError):
+        pass
+    try:
+        tree = ast.parse((folder / "setup.py").read_bytes())
+    except (OSError, ValueError, SyntaxError, RecursionError):
+        return ""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    words = (word for call in calls for word in call.keywords if word.arg == "python_requires")
+    values = (word.value.value for word in words if isinstance(word.value, ast.Constant))
+    return next((value for value in values if isinstance(value, str)), "")
+
+
+def lets_in_older_pythons(required: str) -> bool:
+    """Whether a specifier of Python (PEP 440) lets in one that this package does not work with."""
+    bounds = re.findall(r"(?:>=?|~=|===?)\s*(\d+)(?:\.(\d+))?", required)
+    return not any((int(major), int(minor or 0)) >= OLDEST_PYTHON for major, minor in bounds)
 
 
 def _text(path: Path, table: Mapping[str, Any]) -> str:

@@ -13,11 +13,10 @@ from typing import Any
 from parallel_backend.errors import ParallelBackendError
 from parallel_backend.tools.cli import archives
 from parallel_backend.tools.cli.arguments import reason_of
-from parallel_backend.tools.cli.projects import known_name
+from parallel_backend.tools.cli.projects import OLDEST_PYTHON, known_name
 
 __all__ = ["UseError", "find_interpreter", "find_sources", "make_folder", "read_config_settings"]
 
-_OLDEST = (3, 11)
 # For any Python, so that one is told by its version that is much too old.
 _VERSION = "import sys; sys.stdout.write('%d %d %s' % (sys.version_info[:2] + (sys.executable,)))"
 
@@ -77,8 +76,8 @@ def find_interpreter(word: str | None) -> str:
         version = (int(major), int(minor))
     except (OSError, subprocess.CalledProcessError, ValueError) as error:
         raise UseError(f"--python {word}: no Python runs by this name") from error
-    if version < _OLDEST:
-        oldest = ".".join(map(str, _OLDEST))
+    if version < OLDEST_PYTHON:
+        oldest = ".".join(map(str, OLDEST_PYTHON))
         raise UseError(f"--python {word} is Python {major}.{minor}; it must be {oldest} or newer")
     return path
 

@@ -49,7 +49,7 @@ _BACKENDS = {
         "parallel_backend.engine",
         "parallel_backend.jobserver",
         "parallel_backend.machine",
-        "parallel_backend.process_state.caller",
+        "parallel_backend.hook_process.parent",
         "parallel_backend.timings",
         *_SETUPTOOLS,
     ),
