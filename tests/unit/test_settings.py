@@ -270,8 +270,8 @@ def test_a_near_miss_of_our_key_in_config_settings_names_the_nearest(
 ) -> None:
     assert fails(lambda: read({name: "1"})) == (
         f"-C: unknown key {name!r}; the nearest is {nearest!r}, "
-        "known are jobs, extensions, memory-per-job, keep-going, fresh, store-size, hooks, "
-        "launcher, local-jobs, timings"
+        "known are jobs, extensions, memory-per-job, keep-going, fresh, store-size, "
+        "lock-timeout, launcher, local-jobs, timings"
     )
 
 

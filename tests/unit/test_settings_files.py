@@ -118,8 +118,8 @@ def test_an_unknown_key_in_pyproject_names_the_nearest(read: Read, tmp_path: Pat
     assert fails(lambda: read({"jobs": "4"})) == (
         "[tool.parallel-backend] in pyproject.toml: unknown key 'memory'; "
         "the nearest is 'memory-per-job', "
-        "known are jobs, extensions, memory-per-job, keep-going, fresh, store-size, hooks, "
-        "launcher, local-jobs, timings"
+        "known are jobs, extensions, memory-per-job, keep-going, fresh, store-size, "
+        "lock-timeout, launcher, local-jobs, timings"
     )
 
 
@@ -159,7 +159,7 @@ def test_an_unknown_key_in_pyproject_names_the_nearest(read: Read, tmp_path: Pat
             (
                 "[tool.parallel-backend] in pyproject.toml: 4 is not allowed; "
                 "allowed is a table of jobs, extensions, memory-per-job, keep-going, fresh, "
-                "store-size, hooks, launcher, local-jobs, timings"
+                "store-size, lock-timeout, launcher, local-jobs, timings"
             ),
         ),
         (
