@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 
 from forked_tests import run_forked
-from harness import clean_environment
+from harness import COVERAGE_VARIABLES, clean_environment
 
 # Whole projects of their own, which the tests copy and build.
 collect_ignore = ["projects"]
 
 _LEFT_OUT = pytest.StashKey[int]()
-# coverage starts itself in each Python process that finds one of them.
-_MEASURING = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -83,7 +81,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
 
 @pytest.fixture(autouse=True)
 def unmeasured_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where coverage would change what a test looks at, start its processes without it."""
-    if request.node.get_closest_marker("unmeasured"):
-        for name in _MEASURING:
+    """Start processes without coverage where it would change what a test looks at.
+
+    Nor are those of slow tests measured: they show more of what others show, and coverage doubles
+    what a process of Python costs.
+    """
+    if any(map(request.node.get_closest_marker, ("unmeasured", "slow"))):
+        for name in COVERAGE_VARIABLES:
             monkeypatch.delenv(name, raising=False)

@@ -50,6 +50,7 @@ print(ext.name, "was ended by", -child.wait(30))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("options", ["{}", "{'start_new_session': True}"], ids=["", "session"])
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def test_a_full_disk_is_told_in_the_compiler_s_words(mode: str, tmp_path: Path) 
     assert "Traceback" not in done.stderr, done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("inodes", [2, 8, 14])
 def test_a_full_disk_for_temporary_files_is_a_clear_error(
@@ -68,6 +69,7 @@ def test_a_full_disk_for_temporary_files_is_a_clear_error(
     assert "Traceback" not in done.stderr, done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", ["compile", "link"])
 def test_a_file_that_was_cut_short_is_not_taken_for_whole(
@@ -130,6 +132,7 @@ real "$@"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", ["compile", "link"])
 def test_half_an_object_or_library_is_not_taken_for_whole_after_a_kill(
@@ -146,6 +149,7 @@ def test_half_an_object_or_library_is_not_taken_for_whole_after_a_kill(
     assert wheel_bytes_equal(built, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("events", [1, 4, 7, 10])
 def test_a_build_after_a_kill_at_any_moment_gives_the_whole_wheel(
     events: int, tmp_path: Path

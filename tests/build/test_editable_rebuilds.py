@@ -101,6 +101,7 @@ def test_an_extension_in_place_that_is_not_what_would_be_built_is_replaced(tmp_p
     assert tree.step("build_editable").wrong == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setup", [OWN_LOOK, IN_PLACE, ""], ids=["own look", "in place", "plain"])
 @pytest.mark.parametrize("hook", ["build_wheel", "build_editable"])
 def test_no_look_at_times_keeps_a_stale_extension(hook: str, setup: str, tmp_path: Path) -> None:
@@ -125,6 +126,7 @@ def test_an_extension_in_place_has_a_time_of_today(tmp_path: Path) -> None:
         assert in_place(tree).stat().st_mtime > 10**9
 
 
+@pytest.mark.slow
 def test_what_cannot_be_built_any_more_is_no_longer_there(tmp_path: Path) -> None:
     """From nothing, an optional extension that fails is not in the wheel."""
     tree = tiny_tree(tmp_path, {"m.c": "int number = 1;\n"}, optional="True")
@@ -134,6 +136,7 @@ def test_what_cannot_be_built_any_more_is_no_longer_there(tmp_path: Path) -> Non
     assert step.built == step.fresh == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "links"),
     [("object", 1), ("command", 1), ("library", 1), ("comment", 0), ("times", 0)],
@@ -166,6 +169,7 @@ def test_what_is_linked_again(change: str, links: int, tmp_path: Path) -> None:
     assert step.compiles == (change in ("object", "comment"))
 
 
+@pytest.mark.slow
 def test_an_archive_has_nothing_of_a_source_that_it_was_made_of_before(tmp_path: Path) -> None:
     library = "[('own', {'sources': open('sources').read().split()})]"
     tree = tiny_tree(

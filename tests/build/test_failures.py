@@ -75,6 +75,7 @@ def test_one_broken_source_of_forty_stops_the_build(mode: str, quiet: bool, tmp_
     assert len(compiled(tmp_path / "cc.log")) <= 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quiet", [False, True], ids=["", "quiet"])
 @pytest.mark.parametrize("mode", MODES)
 def test_one_broken_extension_of_forty_stops_the_build(
@@ -171,6 +172,7 @@ class Own(build_ext):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_keep_going_lists_every_failure_of_a_project_s_own_code(mode: str, tmp_path: Path) -> None:
     folder = write_extensions(
@@ -264,6 +266,7 @@ def setup(**arguments):
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     "code", [IN_BUILD_EXTENSION, IN_RUN, IN_SETUP], ids=["build_extension", "run", "setup"]
@@ -301,6 +304,7 @@ class Own(build_ext):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_an_error_of_a_project_s_own_compile_is_raised_as_it_is(mode: str, tmp_path: Path) -> None:
     folder = write_extensions(

@@ -19,6 +19,8 @@ from watched_builds import (
     write_extensions,
 )
 
+pytestmark = pytest.mark.unmeasured("coverage handles SIGTERM in a way of its own")
+
 # Seconds that a build gets to end: less than the compilers here would take, by far.
 SOON = 20.0
 
@@ -93,6 +95,7 @@ def test_an_interrupted_build_ends_soon_and_leaves_nothing(
     interrupt(folder, tmp_path, mode=mode, way=way, compiler=SLOW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["process", "serial"])
 @pytest.mark.parametrize("way", ["SIGINT-group", "SIGTERM"])
 def test_sources_that_compile_in_forks_are_ended_too(way: str, mode: str, tmp_path: Path) -> None:
@@ -105,6 +108,7 @@ def test_sources_that_compile_in_forks_are_ended_too(way: str, mode: str, tmp_pa
     interrupt(folder, tmp_path, mode=mode, way=way, compiler=SLOW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_many_compilers_that_will_not_end_are_killed_and_their_tokens_come_back(
     mode: str, tmp_path: Path
@@ -117,6 +121,7 @@ def test_many_compilers_that_will_not_end_are_killed_and_their_tokens_come_back(
     interrupt(folder, tmp_path, mode=mode, way="SIGINT", compiler=STUBBORN, held=compilers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["SIGINT-group", "SIGTERM"])
 def test_the_compilers_of_a_c_library_are_ended_too(way: str, tmp_path: Path) -> None:
     folder = write_extensions(
@@ -127,6 +132,7 @@ def test_the_compilers_of_a_c_library_are_ended_too(way: str, tmp_path: Path) ->
     interrupt(folder, tmp_path, mode="process", way=way, compiler=SLOW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_linkers_are_ended_too(mode: str, tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", {"a": 1, "b": 1, "c": 1})

@@ -97,6 +97,7 @@ def test_no_more_run_at_once_than_jobs(mode: str, jobs: int, tmp_path: Path) -> 
     assert_held(log, jobs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 3])
 @pytest.mark.parametrize("mode", ["process", "serial"])
 def test_no_more_run_at_once_than_jobs_where_sources_compile_in_forks(
@@ -111,6 +112,7 @@ def test_no_more_run_at_once_than_jobs_where_sources_compile_in_forks(
     assert_held(log, jobs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_no_more_run_at_once_than_jobs_in_c_libraries(jobs: int, tmp_path: Path) -> None:
     log = tmp_path / "cc.log"
@@ -213,6 +215,7 @@ def make_version() -> tuple[int, ...]:
     return tuple(int(part) for part in first.split()[2].split(".")[:2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plus", ["", "+"], ids=["plain", "plus"])
 def test_four_wheels_under_make_j4_run_four_at_once_in_all(plus: str, tmp_path: Path) -> None:
     version = make_version()

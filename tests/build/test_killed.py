@@ -53,6 +53,7 @@ def equal_to_serial(folder: Path, env: dict[str, str], *, mode: str, jobs: int =
         build.assert_nothing_is_left()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [KILLED_ONCE, PROPER_KILLED_ONCE], ids=["driver", "proper"])
 def test_a_compiler_that_is_killed_once_among_others_builds(body: str, tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", dict.fromkeys("abcdef", 1))
@@ -96,6 +97,7 @@ class Dying(build_ext):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("death", "told"),
     [

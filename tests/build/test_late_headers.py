@@ -82,6 +82,7 @@ def test_a_header_that_was_read_too_early_is_seen(more: str, project: Path) -> N
     assert numbers(build_wheel(project, jobs=2)) == [1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     ["-save-temps", "-fprofile-use -Wno-missing-profile", "-gsplit-dwarf", "--coverage", "-B/usr"],

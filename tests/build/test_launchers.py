@@ -26,6 +26,7 @@ def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cache]:
         cache.close()
 
 
+@pytest.mark.slow
 def test_a_new_environment_and_another_folder_have_only_hits_and_the_uncached_result(
     cache: Cache, tmp_path: Path
 ) -> None:
@@ -63,6 +64,7 @@ def test_a_cache_in_the_users_own_compiler_is_treated_alike(cache: Cache, tmp_pa
     assert wheel_bytes_equal(wheel, again)
 
 
+@pytest.mark.slow
 def test_a_changed_header_of_the_environment_is_compiled_anew(cache: Cache, tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "sample", environment(tmp_path / "one"))
     tree.wheel(launcher=cache.name, env=cache.env)
@@ -81,6 +83,7 @@ def test_a_changed_header_of_the_environment_is_compiled_anew(cache: Cache, tmp_
     assert wheel_bytes_equal(uncached, wheel)
 
 
+@pytest.mark.slow
 def test_builds_at_once_in_one_tree_read_each_its_own_environment(tmp_path: Path) -> None:
     one = environment(tmp_path / "one")
     two = environment(tmp_path / "two")

@@ -71,6 +71,7 @@ def test_an_unknown_launcher_stops_the_build_before_anything_is_compiled(project
     assert not list(project.rglob("*.o"))
 
 
+@pytest.mark.slow
 def test_auto_takes_ccache_then_sccache_then_nothing(project: Path, tmp_path: Path) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -88,6 +89,7 @@ def test_auto_takes_ccache_then_sccache_then_nothing(project: Path, tmp_path: Pa
         assert used == [shim.path.name for shim in shims[-1:]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", ["{} gcc", "ccache hash_dir=true gcc", "{}/../links/gcc"])
 def test_a_launcher_that_the_compiler_has_already_is_not_doubled(
     project: Path, tmp_path: Path, compiler: str
@@ -118,6 +120,7 @@ def test_nothing_is_rewritten_where_none_is_asked_for(project: Path, tmp_path: P
     assert wheel_bytes_equal(serial_wheel(project, env=env), wheel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("own", "config", "told"),
     [
@@ -135,6 +138,7 @@ def test_what_the_user_has_told_ccache_of_folders_is_kept(
     assert all(command.startswith(told) for command in shim.commands())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["ccache distcc", "ccache;distcc"])
 def test_ccache_is_told_to_run_the_compiler_by_what_follows_it(
     project: Path, tmp_path: Path, text: str
@@ -151,6 +155,7 @@ def test_ccache_is_told_to_run_the_compiler_by_what_follows_it(
     assert all(" prefix=own " in command for command in ccache.commands())
 
 
+@pytest.mark.slow
 def test_a_projects_own_way_to_compile_is_launched_too(tmp_path: Path) -> None:
     folder = copy_package("replaces_compile", tmp_path)
     shim = Shim(tmp_path / "bin", "mine")
@@ -159,6 +164,7 @@ def test_a_projects_own_way_to_compile_is_launched_too(tmp_path: Path) -> None:
     assert wheel_bytes_equal(serial_wheel(folder), wheel)
 
 
+@pytest.mark.slow
 def test_a_projects_own_way_to_run_commands_gets_the_launcher_and_nothing_else(
     tmp_path: Path,
 ) -> None:
@@ -210,6 +216,7 @@ setup(cmdclass={"build_ext": BuildExt}, """,
     assert not any("parallel-backend/env" in command for command in commands)
 
 
+@pytest.mark.slow
 def test_options_that_tell_paths_leave_a_command_as_it_is(project: Path, tmp_path: Path) -> None:
     shim = Shim(tmp_path / "bin", "ccache")
     env = {"CFLAGS": "-O0 --coverage", "CXXFLAGS": "-O0 --coverage"}
@@ -230,6 +237,7 @@ def test_a_compiler_that_cannot_map_paths_gets_the_launcher_alone(
     assert not any("-ffile-prefix-map" in command for command in commands)
 
 
+@pytest.mark.slow
 def test_sccache_sees_another_program_when_the_compiler_is_another(
     project: Path, tmp_path: Path
 ) -> None:

@@ -106,6 +106,7 @@ def a_project(tmp_path: Path, code: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [AS_ON_WINDOWS, PUT_BACK], ids=["", "put-back"])
 @pytest.mark.parametrize("mode", MODES)
 def test_extensions_that_share_a_source_get_the_serial_wheel(

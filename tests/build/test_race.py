@@ -9,9 +9,10 @@ import pytest
 from long_race import race
 
 
+@pytest.mark.slow
 def test_every_build_of_the_shared_source_project_is_right_under_load(tmp_path: Path) -> None:
-    faults = race(builds=6, jobs=8, load=3, folder=tmp_path, backend="parallel_backend")
-    assert list(faults) == [""] * 6
+    faults = race(builds=3, jobs=8, load=3, folder=tmp_path, backend="parallel_backend")
+    assert list(faults) == [""] * 3
 
 
 def test_a_wrong_result_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

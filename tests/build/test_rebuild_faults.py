@@ -17,9 +17,11 @@ from setuptools._distutils.ccompiler import CCompiler
 from parallel_backend.engine.store import Store
 from rebuild_project import kill_session, make_tree, tiny_tree
 
+pytestmark = pytest.mark.slow
+
 TINY = {"m.c": "int number = 1;\n"}
 LONG = "".join(f"static inline int f{n}(int x) {{ return x * {n}; }}\n" for n in range(1000))
-KILLS = 10
+KILLS = 5
 
 
 def test_a_build_that_is_killed_harms_no_later_one(tmp_path: Path) -> None:

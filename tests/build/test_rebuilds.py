@@ -44,6 +44,7 @@ setup(ext_modules=[
 # --- random edits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_after_every_edit_a_rebuild_is_as_from_nothing(seed: int, tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "made", recorded=bool(seed % 2))
@@ -61,6 +62,7 @@ def test_after_every_edit_a_rebuild_is_as_from_nothing(seed: int, tmp_path: Path
             assert step.compiles == step.compiled
 
 
+@pytest.mark.slow
 def test_what_did_not_change_is_neither_compiled_nor_linked(tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "made", recorded=True)
     first = tree.step(beside=False)

@@ -92,6 +92,7 @@ def left_in(folder: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_every_environment_with_equal_contents_shows_cargo_the_same_variables(
     project: Path, tmp_path: Path
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_build_script_can_import_from_the_isolated_environment(
         assert os.path.samefile(said[1], variables["PYO3_BASE_PYTHON"])
 
 
+@pytest.mark.slow
 def test_other_contents_are_another_interpreter(project: Path, tmp_path: Path) -> None:
     """A build script that imports one of them runs again."""
     contents: list[dict[str, str]] = [{}, {"a": "1"}, {"a": "2"}, {"a": "1", "b": "1"}]
@@ -129,6 +131,7 @@ def test_other_contents_are_another_interpreter(project: Path, tmp_path: Path) -
     assert len(paths) == len(contents)
 
 
+@pytest.mark.slow
 def test_what_is_installed_into_an_environment_that_stays_builds_no_crate_again(
     project: Path, tmp_path: Path
 ) -> None:
@@ -143,6 +146,7 @@ def test_what_is_installed_into_an_environment_that_stays_builds_no_crate_again(
     assert other != before, "it has what there was before"
 
 
+@pytest.mark.slow
 def test_another_interpreter_at_the_same_path_has_another_name(
     project: Path, tmp_path: Path
 ) -> None:
@@ -228,6 +232,7 @@ def test_variables_and_methods_are_taken_back(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_second_build_at_once_goes_without(project: Path, tmp_path: Path) -> None:
     """It may run in another environment, and the link shows one at a time."""
     python = make_environment(tmp_path / "environment")
@@ -247,6 +252,7 @@ def test_a_folder_that_cannot_be_made_is_no_failure(project: Path, tmp_path: Pat
     assert "PYO3_BASE_PYTHON" in variables
 
 
+@pytest.mark.slow
 def test_copies_of_a_tree_that_share_cargos_folder_share_the_link(
     project: Path, tmp_path: Path
 ) -> None:

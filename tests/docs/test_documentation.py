@@ -70,6 +70,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="they are commands of Linux")
 @pytest.mark.skipif(not shutil.which("bash"), reason="the program bash")
 @pytest.mark.parametrize("name", RUN)

@@ -88,6 +88,7 @@ def test_debian_rules_take_the_jobs_out_of_the_build_options(
     assert printed.split("\n")[0] == f"jobs={jobs}; dh build --buildsystem=pybuild"
 
 
+@pytest.mark.slow
 @needs_make
 @pytest.mark.skipif(sys.platform != "linux", reason="descriptors are found by /proc")
 def test_builds_under_make_take_its_tokens(tmp_path: Path) -> None:

@@ -206,16 +206,22 @@ def _gpep517(workshop: Workshop, project: Project, out: Path) -> str:
     return done.stdout
 
 
-PROJECTS = [_in_tree, _example, _real_sdist]
-BUILDERS = [_pip_wheel, _build, _uv_build, _gpep517]
-
-
 def _named(function: Any) -> str:
     return str(function.__name__).strip("_")
 
 
-@pytest.mark.parametrize("project", PROJECTS, ids=_named)
-@pytest.mark.parametrize("builder", BUILDERS, ids=_named)
+# Each frontend and each kind of project; a frontend does not know which kind it has.
+@pytest.mark.parametrize(
+    ("builder", "project"),
+    [
+        (_pip_wheel, _in_tree),
+        (_gpep517, _in_tree),
+        pytest.param(_pip_wheel, _real_sdist, marks=pytest.mark.slow),
+        pytest.param(_build, _example, marks=pytest.mark.slow),
+        pytest.param(_uv_build, _real_sdist, marks=pytest.mark.slow),
+    ],
+    ids=_named,
+)
 def test_a_frontend_builds_a_wheel_with_the_jobs_that_it_was_told(
     builder: Callable[[Workshop, Project, Path], str],
     project: Callable[[Path, pytest.FixtureRequest], Project],
@@ -263,8 +269,15 @@ def _uv_pip_install(workshop: Workshop, project: Project, python: Path) -> str:
     return workshop.uv("pip", "install", *options, python, project.folder)
 
 
-@pytest.mark.parametrize("project", PROJECTS, ids=_named)
-@pytest.mark.parametrize("installer", [_pip_install_editable, _uv_pip_install], ids=_named)
+@pytest.mark.parametrize(
+    ("installer", "project"),
+    [
+        (_uv_pip_install, _in_tree),
+        pytest.param(_pip_install_editable, _example, marks=pytest.mark.slow),
+        pytest.param(_uv_pip_install, _real_sdist, marks=pytest.mark.slow),
+    ],
+    ids=_named,
+)
 def test_a_frontend_installs_a_project_that_then_works(
     installer: Callable[[Workshop, Project, Path], str],
     project: Callable[[Path, pytest.FixtureRequest], Project],

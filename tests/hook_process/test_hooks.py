@@ -122,6 +122,7 @@ def test_an_error_of_setuptools_reaches_the_frontend_with_its_traceback(
     assert "in fail" in run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hook", HOOKS)
 def test_only_legacy_puts_the_projects_folder_on_the_path_of_setup_py(
     hook: str, tmp_path: Path, out: Path

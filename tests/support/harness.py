@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "COVERAGE_VARIABLES",
     "PACKAGES",
     "PLAIN_BACKEND",
     "QUICK_COMPILE",
@@ -46,6 +47,9 @@ PLAIN_BACKEND = "setuptools.build_meta"
 
 # Debug information stays: it holds paths and the compiler's options, so equal bytes say more.
 QUICK_COMPILE = {"CFLAGS": "-O0 -g", "CXXFLAGS": "-O0 -g"}
+
+# coverage starts itself in each process of Python that finds one of these variables.
+COVERAGE_VARIABLES = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 
 _DRIVER = Path(__file__).parent / "hook_driver.py"
 _HOOK_TIMEOUT = 600  # seconds; a hook that hangs fails its test, not the whole run
@@ -183,7 +187,7 @@ def run_hook(
         done = subprocess.run(
             [python, str(_DRIVER), str(request)],
             cwd=folder,
-            env={**os.environ, **(env or {})},
+            env={**(_unmeasured() if backend == PLAIN_BACKEND else os.environ), **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -306,6 +310,7 @@ def load_extension_values(wheel: Path, expression: str, *, python: str = sys.exe
             archive.extractall(unpacked)
         done = subprocess.run(
             [python, "-I", "-c", _EVALUATE, unpacked, expression],
+            env=_unmeasured(),
             capture_output=True,
             encoding="utf-8",
             timeout=_HOOK_TIMEOUT,
@@ -335,6 +340,11 @@ def _archive_differences(one: zipfile.ZipFile, two: zipfile.ZipFile) -> list[str
             if values[0] != values[1]:
                 differences.append(f"{field} of {name}: {values[0]!r} and {values[1]!r}")
     return differences
+
+
+def _unmeasured() -> dict[str, str]:
+    """The environment of a process that has nothing to measure."""
+    return {name: value for name, value in os.environ.items() if name not in COVERAGE_VARIABLES}
 
 
 def _digest(folder: Path) -> str:

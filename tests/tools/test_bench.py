@@ -18,7 +18,10 @@ sys.path.insert(0, str(REPOSITORY))
 import bench.__main__ as command_line
 from bench import builds, check, environments, fidelity, sources, works
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no cc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("cc") is None, reason="there is no cc"),
+]
 
 HERE = environments.Environment(
     python=Path(sys.executable), python_version="3", setuptools="this one"

@@ -15,6 +15,8 @@ sys.path.insert(0, str(REPOSITORY))
 
 from bench import builds, environments, shuffled
 
+pytestmark = pytest.mark.slow
+
 HERE = environments.Environment(
     python=Path(sys.executable), python_version="3", setuptools="this one"
 )

@@ -36,6 +36,7 @@ def rows(text: str) -> dict[str, list[str]]:
     return {line.split()[0]: re.split(r"\s{2,}", line) for line in text.splitlines() if line}
 
 
+@pytest.mark.slow
 def test_many_projects_of_all_kinds_are_built_at_once(tmp_path: Path) -> None:
     with_extension(tmp_path / "plain", name="plain")
     packed = pack(with_extension(tmp_path / "packed", name="packed"))

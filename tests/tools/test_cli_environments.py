@@ -133,6 +133,7 @@ def test_our_backend_builds_in_an_isolated_environment(tmp_path: Path) -> None:
     assert ran.stdout.splitlines()[1].split()[-3:] == ["1", "0", "built"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use", [use_uv, use_pip, use_own_pip])
 def test_an_environment_gets_what_is_required_and_no_more(
     tmp_path: Path,

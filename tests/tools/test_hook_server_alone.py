@@ -192,6 +192,7 @@ def test_a_hook_that_cannot_have_a_process_is_refused(
         assert wire.value("give_back", source=project, arguments={"value": 1}) == 1
 
 
+@pytest.mark.slow
 def test_hooks_of_a_thousand_requests_at_once_are_answered_in_order(
     wire: Wire, mode: str, project: Path
 ) -> None:

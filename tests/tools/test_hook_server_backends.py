@@ -21,6 +21,8 @@ from parallel_backend.tools.hook_server import HookCancelledError, HookFailedErr
 from projects import TINY_C, make_project
 from standard_hooks import WRITES
 
+pytestmark = pytest.mark.slow
+
 # How many hooks the memory is watched over. 1,000 take a minute: see bench/hook_server.py.
 MANY = 100
 

@@ -111,6 +111,7 @@ def test_each_interpreter_has_its_own_server(
     before_end_is_no_child()
 
 
+@pytest.mark.slow
 def test_build_builds_a_sample_with_the_runner(fork: bool, tmp_path: Path) -> None:
     folder = copy_package("shared_source", tmp_path)
     with HookServer(fork=fork) as server:
@@ -124,6 +125,7 @@ def test_build_builds_a_sample_with_the_runner(fork: bool, tmp_path: Path) -> No
         assert load_extension_values(wheel, expression) == value
 
 
+@pytest.mark.slow
 def test_pyproject_hooks_keeps_all_its_ways(fork: bool, tmp_path: Path) -> None:
     """Hooks that are missing, a backend in the tree, one that cannot be imported."""
     folder = make_project(tmp_path / "project")
