@@ -105,7 +105,7 @@ def _sentence(text: str) -> str:
 
 def _commands() -> Iterator[str]:
     from parallel_backend.tools import cli
-    from parallel_backend.tools.hook_server import serving
+    from parallel_backend.tools.hook_server import main as hook_server
 
     whole = cli._parser()
     (commands,) = [each for each in whole._actions if isinstance(each, argparse._SubParsersAction)]
@@ -129,7 +129,7 @@ def _commands() -> Iterator[str]:
         yield f"## {name}"
         yield ""
         if name == "serve":
-            yield from ["```text", serving._USAGE.rstrip(), "```"]
+            yield from ["```text", hook_server.USAGE.rstrip(), "```"]
         elif name in cli._COMMANDS:
             module = importlib.import_module(f"parallel_backend.tools.cli.{name}")
             make = getattr(module, "parser", None) or module._parser

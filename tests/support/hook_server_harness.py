@@ -33,8 +33,9 @@ __all__ = [
     "made_up_environment",
     "message",
     "open_wire",
+    "parent_of",
     "settle",
-    "started",
+    "state_of",
     "until",
 ]
 
@@ -220,20 +221,21 @@ def count(environment: Mapping[str, str], name: str) -> int:
     return len(file.read_text().splitlines()) if file.exists() else 0
 
 
-def settle(wire: Wire, project: Path, **more: Any) -> None:
-    """Call hooks until the server is warm: files that were made just now make it start again."""
-    pids = [0, 1]
-    while pids[-1] != pids[-2] or len(pids) < 5:
-        path = Path(os.readlink(f"/proc/{wire.process.pid}/exe"))
-        assert path.exists()
-        wire.value("give_back", source=project, arguments={"value": 1}, **more)
-        pids.append(started(wire))
+def settle(wire: Wire, project: Path, **more: Any) -> int:
+    """Call hooks until they are all forked from one process, and return its number.
+
+    Files that were made just now make the server start another one.
+    """
+    parents = [0, 1]
+    while parents[-1] != parents[-2] or len(parents) < 5:
+        parents.append(wire.value("look", source=project, **more)["parent"])
+    return parents[-1]
 
 
-def started(wire: Wire) -> int:
-    """A number that changes when the server becomes another interpreter: its memory's layout."""
-    text = Path(f"/proc/{wire.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return int(text[25])  # startstack
+def parent_of(pid: int) -> int:
+    """The process that started this one."""
+    text = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(text[1])
 
 
 def before_end_is_no_child() -> None:
@@ -253,8 +255,13 @@ def until(condition: Callable[[], Any]) -> Any:
 
 def is_alive(pid: int) -> bool:
     """Whether there is a process, other than a zombie."""
+    return state_of(pid) not in ("Z", "X")
+
+
+def state_of(pid: int) -> str:
+    """The state of a process, as in /proc: "S" waits, "Z" and "X" have ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    return text.rpartition(")")[2].split()[0] not in ("Z", "X")
+        return "X"
+    return text.rpartition(")")[2].split()[0]

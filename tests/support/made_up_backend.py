@@ -183,8 +183,11 @@ def replace_streams() -> None:
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - nobody closes it
 
 
-def leave_work(folder: str) -> str:
+def leave_work(folder: str, fails: bool = False) -> str:
     """Leave to the end of the process what the end of an interpreter does."""
+
+    def fail() -> NoReturn:
+        raise KeyboardInterrupt("at exit")
 
     def late(name: str) -> None:
         Path(folder, name).write_text("done")
@@ -194,6 +197,8 @@ def leave_work(folder: str) -> str:
         late("thread")
 
     atexit.register(late, "atexit")
+    if fails:
+        atexit.register(fail)
     threading.Thread(target=thread).start()
     left_open.append(open(Path(folder, "left-open"), "w"))  # noqa: SIM115 - nobody closes it
     left_open[0].write("done")

@@ -41,8 +41,9 @@ def test_the_server_needs_nothing_but_its_own_folder(
 
 def test_a_start_imports_little(environment: dict[str, str]) -> None:
     """The interpreter's own start takes ten milliseconds: what is imported is a multiple of it."""
-    slow = "argparse asyncio dataclasses inspect json logging pathlib re subprocess tempfile"
-    slow += " threading traceback typing"
+    slow = (
+        "argparse asyncio dataclasses inspect logging pathlib subprocess tempfile traceback typing"
+    )
     done = subprocess.run(
         [sys.executable, "-X", "importtime", str(SERVER)],
         stdin=subprocess.DEVNULL,
@@ -62,7 +63,7 @@ def test_a_start_imports_little(environment: dict[str, str]) -> None:
         check=True,
     )
     bare = {line.rpartition("|")[2].strip() for line in before.stderr.splitlines()}
-    assert "parallel_backend.tools.hook_server.forks" in imported
+    assert "parallel_backend.tools.hook_server.supervisor" in imported
     assert (imported - bare) & {*slow.split()} == set()
 
 
@@ -145,26 +146,6 @@ def test_the_command_line_waits_for_a_server_that_it_cannot_become(
     assert status == 0
 
 
-def test_the_server_may_be_a_function_of_the_package(
-    environment: dict[str, str], project: Path
-) -> None:
-    """What it was called from is not there any more for hooks."""
-    source = str(SERVER.parents[3])
-    script = "from parallel_backend.tools.hook_server.server import main; main()"
-    request = {"id": 1, "hook": "look", "backend": "made_up", "source": str(project)}
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        input=json.dumps(request),
-        env={**environment, "PYTHONPATH": os.pathsep.join([environment["PYTHONPATH"], source])},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=True,
-    )
-    answer = json.loads(done.stdout.splitlines()[1])
-    assert not [name for name in answer["value"]["modules"] if "parallel_backend" in name]
-
-
 def test_few_descriptors_are_enough(mode: str, environment: dict[str, str], project: Path) -> None:
     import resource
 
@@ -175,20 +156,47 @@ def test_few_descriptors_are_enough(mode: str, environment: dict[str, str], proj
         assert wire.value("give_back", source=project, arguments={"value": 1}) == 1
 
 
-def test_a_hook_that_cannot_have_a_process_is_refused(
+def test_a_hook_that_cannot_have_an_interpreter_is_refused(
     mode: str, environment: dict[str, str], project: Path
 ) -> None:
     import resource
 
+    given = {**environment, "PYTHONHASHSEED": "7"}
     with open_wire(*MODES[mode], environment=environment) as wire:
         assert wire.value("give_back", source=project, arguments={"value": 1}) == 1
-        used = len(os.listdir(f"/proc/{wire.process.pid}/fd"))
         limits = resource.prlimit(wire.process.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(wire.process.pid, resource.RLIMIT_NOFILE, (min(used, 4), limits[1]))
-        answer = wire.ask("give_back", source=project, arguments={"value": 1})
+        resource.prlimit(wire.process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        answer = wire.ask("give_back", source=project, arguments={"value": 1}, environment=given)
         assert answer["outcome"] == "refused"
         assert "the hook's process cannot be made: [Errno 24] Too many open" in answer["message"]
         resource.prlimit(wire.process.pid, resource.RLIMIT_NOFILE, limits)
+        assert wire.value("give_back", source=project, arguments={"value": 1}) == 1
+
+
+NO_FORK = """
+import errno
+fork = os.fork
+def refuse():
+    if os.path.exists({file!r}):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return fork()
+os.fork = refuse
+"""
+
+
+def test_a_hook_that_cannot_have_a_fork_is_refused(
+    environment: dict[str, str], project: Path, tmp_path: Path
+) -> None:
+    full = tmp_path / "full"
+    with (tmp_path / "site" / "sitecustomize.py").open("a") as file:
+        file.write(NO_FORK.format(file=str(full)))
+    with open_wire(environment=environment) as wire:
+        assert wire.value("give_back", source=project, arguments={"value": 1}) == 1
+        full.touch()
+        answer = wire.ask("give_back", source=project, arguments={"value": 1})
+        assert answer["outcome"] == "refused"
+        assert "the hook's process cannot be made: [Errno 11]" in answer["message"]
+        full.unlink()
         assert wire.value("give_back", source=project, arguments={"value": 1}) == 1
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import build
 from harness import copy_package, expectation, load_extension_values
-from hook_server_harness import before_end_is_no_child
+from hook_server_harness import before_end_is_no_child, parent_of
 from parallel_backend.tools.hook_server import (
     HookServer,
     RequestRefusedError,
@@ -101,13 +101,16 @@ def test_each_interpreter_has_its_own_server(
     venv.create(folder, symlinks=True)
     script = tmp_path / "who.py"
     script.write_text("import os, sys; print(sys.prefix, os.getppid())\n")
+    servers = []
     with HookServer(fork=fork) as server:
         for python in (folder / "bin" / "python", sys.executable) * 2:
             server.runner([str(python), str(script)])
-    lines = [line.rsplit(" ", 1) for line in capfd.readouterr().out.splitlines()]
-    assert [line[0] for line in lines] == [str(folder), sys.prefix] * 2
-    assert lines[0][1] == lines[2][1]
-    assert lines[0][1] != lines[1][1]
+            prefix, parent = capfd.readouterr().out.split()
+            assert prefix == (str(folder) if python != sys.executable else sys.prefix)
+            servers.append(parent_of(int(parent)) if fork else int(parent))
+    assert servers[0] == servers[2]
+    assert servers[1] == servers[3]
+    assert servers[0] != servers[1]
     before_end_is_no_child()
 
 

@@ -1,33 +1,51 @@
-"""What runs in a hook's own process: the backend's hook, or a script, and its answer."""
+"""A hook's own process: it runs the backend's hook, or a script, and reports the answer."""
 
 from __future__ import annotations
 
+import atexit
+import gc
+import io
 import os
 import sys
 
+from parallel_backend.tools.hook_server.descriptors import write_all
 from parallel_backend.tools.hook_server.messages import Request, answer_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import CodeType, TracebackType
-    from typing import Any
+    from types import TracebackType
+    from typing import Any, NoReturn
 
-__all__ = ["answer_of", "compiled", "finished", "open_streams", "status_of_fork"]
+__all__ = ["be_the_hook"]
 
-# The scripts that were run last, each with what its file was like.
-_compiled: dict[str, tuple[object, CodeType]] = {}
-_KEPT = 8
+# The standard library's `signal` makes enumerations of all this, which takes milliseconds.
+_signal: Any = __import__("_signal")
 
 
-def answer_of(request: Request, begin: Callable[[], None]) -> dict[str, Any]:
-    """Do what is asked for.
+def be_the_hook(request: Request, reports: int) -> NoReturn:
+    """Do what is asked for. The descriptor `reports` gets this process' number, then the answer.
 
-    `begin` prepares this process: an `OSError` or `ValueError` of it refuses the request.
+    A hook may close it, or put another file in its place; a fork of the hook may return.
     """
+    status = 1
+    try:
+        process, pipe = os.getpid(), os.fstat(reports)
+        answer = _answer(request, reports)
+        line = _finished(answer, request)
+        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+        if os.getpid() != process:
+            status = int(answer.get("status", 0 if answer["outcome"] == "returned" else 1))
+        elif os.path.samestat(os.fstat(reports), pipe):
+            write_all(reports, line)
+            status = 0
+    finally:
+        os._exit(status)
+
+
+def _answer(request: Request, reports: int) -> dict[str, Any]:
     try:
         try:
-            begin()
+            _begin(request, reports)
         except (OSError, ValueError) as error:
             return {"outcome": "refused", "message": f"the hook cannot begin: {error}"}
         if request.script is not None:
@@ -37,13 +55,15 @@ def answer_of(request: Request, begin: Callable[[], None]) -> dict[str, Any]:
         return _raised(error)
 
 
-def status_of_fork(answer: dict[str, Any]) -> int:
-    """The exit status of a fork which the hook has made, and which came back out of the hook."""
-    return int(answer.get("status", 0 if answer["outcome"] == "returned" else 1))
-
-
-def open_streams(request: Request) -> None:
-    """Put descriptors 1 and 2, and `sys.stdout` over the first, to where the request wants them."""
+def _begin(request: Request, reports: int) -> None:
+    """Lead a process group, heed signals as a process in the background does, and say so."""
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+    if hasattr(os, "setpgid"):
+        # Who asks something at the terminal shall fail, and not be stopped for ever.
+        for number in (_signal.SIGTTIN, _signal.SIGTTOU):
+            _signal.signal(number, _signal.SIG_IGN)
+        os.setpgid(0, 0)
+    os.write(reports, b"hook %d\n" % os.getpid())
     for path, descriptor in ((request.stdout, 1), (request.stderr, 2)):
         if path is not None:
             opened = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
@@ -53,10 +73,11 @@ def open_streams(request: Request) -> None:
     # Only at a terminal each line is written out at once.
     if hasattr(stream, "reconfigure") and not stream.write_through:
         stream.reconfigure(line_buffering=os.isatty(1))
+    os.chdir(request.source)
 
 
-def finished(answer: dict[str, Any], request: Request) -> bytes:
-    """The answer as a line. What an interpreter does at its end is done: the process just exits."""
+def _finished(answer: dict[str, Any], request: Request) -> bytes:
+    """Do what an interpreter does at its end, and return the answer as a line."""
     flushed = _finish()
     if answer["outcome"] == "exited" and not flushed:
         answer["status"] = 120  # as Python's own
@@ -71,9 +92,7 @@ def finished(answer: dict[str, Any], request: Request) -> bytes:
 
 
 def _finish() -> bool:
-    """False: what was written to ``sys.stdout`` cannot be written out."""
-    import atexit
-
+    """Join threads, run exit functions and write files out; false: `sys.stdout` cannot be."""
     for step in (getattr(sys.modules.get("threading"), "_shutdown", None), atexit._run_exitfuncs):
         try:
             if step is not None:
@@ -92,10 +111,7 @@ def _finish() -> bool:
 
 
 def _write_out_files() -> None:
-    """Files that nobody has closed are written out by an interpreter that ends."""
-    import gc
-    import io
-
+    """Write out files that nobody has closed."""
     kinds = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
     for each in gc.get_objects():
         if type(each) in kinds:
@@ -142,9 +158,9 @@ def _check_origin(module: str, backend_path: list[str]) -> None:
         return
     package = sys.modules[module.partition(".")[0]]
     places = [getattr(package, "__file__", None), *getattr(package, "__path__", ())]
-    folders = [os.path.join(os.path.realpath(entry), "") for entry in backend_path]
+    directories = [os.path.join(os.path.realpath(entry), "") for entry in backend_path]
     for place in filter(None, places):
-        if os.path.realpath(place).startswith(tuple(folders)):
+        if os.path.realpath(place).startswith(tuple(directories)):
             return
     shown = ", ".join(backend_path)
     raise ImportError(f"{package.__name__} was found, but not in the backend path ({shown})")
@@ -182,30 +198,13 @@ def _raised(error: BaseException) -> dict[str, Any]:
 
 
 def _of_others(trace: TracebackType | None) -> TracebackType | None:
-    """A traceback without the frames of this module that come first."""
+    """Cut the frames of this module off the beginning of a traceback."""
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
     return trace
 
 
 # --- a script
-
-
-def compiled(script: str) -> CodeType:
-    """The code of a script; from the second time on at no cost, as long as its file is the same."""
-    found = os.stat(script)
-    stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-    known = _compiled.get(script)
-    if known is not None and known[0] == stamp:
-        return known[1]
-    import io
-
-    with io.open_code(script) as file:
-        code: CodeType = compile(file.read(), script, "exec", dont_inherit=True)
-    while len(_compiled) >= _KEPT:
-        del _compiled[next(iter(_compiled))]
-    _compiled[script] = (stamp, code)
-    return code
 
 
 def _run(script: str, arguments: list[str]) -> dict[str, Any]:
@@ -224,11 +223,12 @@ def _run(script: str, arguments: list[str]) -> dict[str, Any]:
             setattr(main, name, value)
     sys.modules["__main__"] = main
     sys.argv[:] = [script, *arguments]
-    if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
+    if not (sys.flags.safe_path or sys.flags.isolated):
         sys.path.insert(0, os.path.dirname(os.path.realpath(script)))
     try:
         try:
-            code = compiled(script)
+            with io.open_code(script) as file:
+                code = compile(file.read(), script, "exec", dont_inherit=True)
         except OSError as error:
             text = f"can't open file {script!r}: [Errno {error.errno}] {error.strerror}"
             print(f"{sys.executable}: {text}", file=sys.stderr)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     Identity = str | int
 
-__all__ = ["Cancel", "Lines", "RefusedError", "Request", "answer_line", "read_message"]
-
-# A request carries an environment, which the system limits to some megabytes.
-_LONGEST_LINE = 1 << 25
-_TOO_LONG = b"(a line of more than 32 MiB)"
+__all__ = ["RefusedError", "Request", "answer_line", "read_lines", "read_message"]
 
 
 class RefusedError(Exception):
@@ -27,35 +24,11 @@ class RefusedError(Exception):
         self.identity = identity
 
 
-class Cancel:
-    """The wish that a request be given up."""
-
-    __slots__ = ("identity",)
-
-    def __init__(self, identity: Identity) -> None:
-        self.identity = identity
-
-
 class Request:
     """One hook to call, or one script to run; `line` is the message that asked for it.
 
     A script has a `backend` only as a hint, and perhaps none. No `environment`: that of the server.
     """
-
-    __slots__ = (
-        "arguments",
-        "backend",
-        "backend_path",
-        "environment",
-        "hook",
-        "identity",
-        "line",
-        "script",
-        "source",
-        "stderr",
-        "stdout",
-        "timeout",
-    )
 
     def __init__(self, message: dict[str, Any], line: bytes) -> None:
         self.line = line
@@ -75,73 +48,62 @@ class Request:
         self.timeout: float | None = message.get("timeout")
 
 
-class Lines:
-    """Bytes as they come, cut into lines. `rest`: what has no line end yet."""
+def read_lines(descriptor: int, longest: float = float("inf")) -> Iterator[bytes]:
+    """Yield each line that comes, without its end, until the end of input; the last may lack one.
 
-    def __init__(self, rest: bytes = b"") -> None:
-        self._rest = bytearray(rest)
-        self._too_long = False
-
-    @property
-    def rest(self) -> bytes:
-        return _TOO_LONG if self._too_long else bytes(self._rest)
-
-    def take(self, data: bytes) -> list[bytes]:
-        """The lines that `data` completes. One that is far too long comes as something else."""
-        self._rest += data
-        lines = []
-        if b"\n" in data:
-            *lines, self._rest = self._rest.split(b"\n")
-            if self._too_long:
-                lines[0] = bytearray(_TOO_LONG)
-                self._too_long = False
-        if len(self._rest) > _LONGEST_LINE or self._too_long:
-            self._rest.clear()
-            self._too_long = True
-        return [bytes(line) for line in lines]
+    A line that is longer than `longest` bytes comes as one that is no message.
+    """
+    rest = bytearray()
+    while True:
+        try:
+            data = os.read(descriptor, 1 << 16)
+        except OSError:  # a terminal that was closed, a connection that was broken
+            data = b""
+        if not data:
+            yield bytes(rest)
+            return
+        first, *more = data.split(b"\n")
+        rest += first
+        for piece in more:
+            yield bytes(rest)
+            rest[:] = piece
+        if len(rest) > longest:
+            rest[:] = b"(too long)"
 
 
 def answer_line(answer: dict[str, Any]) -> bytes:
-    """An answer as it is sent. ValueError or TypeError: it holds what JSON cannot carry."""
-    import json
-
+    """Write an answer as it is sent. ValueError or TypeError: it holds what JSON cannot carry."""
     return json.dumps(answer, allow_nan=False).encode("ascii") + b"\n"
 
 
-def read_message(line: bytes) -> Request | Cancel:
-    """What a line asks for. Raises `RefusedError`."""
-    import json
-
+def read_message(line: bytes) -> dict[str, Any]:
+    """Read a message: what `Request` takes, or a wish to cancel. Raises `RefusedError`."""
     try:
         message = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise RefusedError(f"not JSON: {error}") from error
     if not isinstance(message, dict):
         raise RefusedError("not a JSON object")
-    if "cancel" in message:
-        _check(message, "cancel", ("cancel",), ())
-        return Cancel(message["cancel"])
     identity = message.get("id")
-    if not _is_identity(identity):
-        identity = None
+    kinds = [kind for kind in _KINDS if kind in message]
     try:
-        if ("hook" in message) == ("script" in message):
+        if "cancel" in kinds:
+            _check(message, "cancel")
+        elif len(kinds) == 1:
+            _check(message, *kinds)
+            _check_backend_path(Request(message, line))
+        else:
             raise RefusedError('exactly one of "hook", "script" and "cancel" must be there')
-        kind = "hook" if "hook" in message else "script"
-        needed = ("id", "source", "hook", "backend") if kind == "hook" else ("id", "source")
-        _check(message, kind, needed, _OPTIONAL)
-        request = Request(message, line)
-        _check_backend_path(request)
     except RefusedError as error:
-        error.identity = identity
+        if "cancel" not in kinds and _is_identity(identity):
+            error.identity = identity
         raise
-    return request
+    return message
 
 
-def _check(
-    message: dict[str, Any], kind: str, needed: tuple[str, ...], optional: tuple[str, ...]
-) -> None:
-    known = {kind, *needed, *optional}
+def _check(message: dict[str, Any], kind: str) -> None:
+    needed = _KINDS[kind]
+    known = {*needed, *(() if kind == "cancel" else _OPTIONAL)}
     for key in message:
         if key not in known:
             raise RefusedError(f'unknown key "{key}" in a "{kind}" message{_nearest(key, known)}')
@@ -203,10 +165,6 @@ def _is_list_of_strings(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_string, value))
 
 
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
 def _is_environment(value: Any) -> bool:
     return isinstance(value, dict) and all(
         _is_text(name) and "=" not in name and _is_string(each) for name, each in value.items()
@@ -227,19 +185,17 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "backend": (_is_text, 'a string such as "module:object"'),
     "backend-path": (_is_list_of_text, "a list of paths"),
     "source": (_is_path, "an absolute path"),
-    "hook arguments": (_is_object, "an object of keyword arguments"),
+    "hook arguments": (lambda value: isinstance(value, dict), "an object of keyword arguments"),
     "script arguments": (_is_list_of_strings, "a list of strings"),
     "environment": (_is_environment, "an object of strings"),
     "stdout": (_is_path, "an absolute path"),
     "stderr": (_is_path, "an absolute path"),
     "timeout": (_is_seconds, "a number of seconds, more than 0"),
 }
-_OPTIONAL = (
-    "backend",
-    "backend-path",
-    "arguments",
-    "environment",
-    "stdout",
-    "stderr",
-    "timeout",
-)
+# What each message is told by, with the keys that it needs.
+_KINDS = {
+    "hook": ("hook", "id", "source", "backend"),
+    "script": ("script", "id", "source"),
+    "cancel": ("cancel",),
+}
+_OPTIONAL = ("backend", "backend-path", "arguments", "environment", "stdout", "stderr", "timeout")

@@ -1,45 +1,44 @@
-"""What a backend's hooks import in any case, by what is known of the backend and the project.
+"""What a backend's hooks import in any case, by what is known of the backend.
 
 Only backends whose import was looked at stand here. Theirs starts no thread, makes no file and
-keeps nothing that depends on the moment. It must not matter either if it comes before what a
-project's own code does: so commands, which are made of what they find in `distutils` when they are
-imported, are for projects that have no code of their own to run in a build.
-
-Never ``setuptools.command.build_ext``: it looks for Cython once, when it is imported.
+keeps nothing that depends on the moment. setuptools' commands are made of what they find in
+`distutils` when they are imported, and a ``setup.py`` may replace that first. So they are left to
+hooks, above all ``setuptools.command.build_ext``, which looks for Cython once.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-
-from parallel_backend.tools.hook_server.projects import is_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from parallel_backend.tools.hook_server.messages import Request
 
-__all__ = [
-    "UNWANTED",
-    "fill_caches",
-    "has_plugins",
-    "imported_by_hooks",
-    "imported_by_setuptools",
-    "top_level",
-]
-
-#: What must not be imported beforehand, by whatever way it comes.
-UNWANTED = ("setuptools.command.build_ext", "Cython")
+__all__ = ["preload", "preloads"]
 
 _SETUPTOOLS = (
     "setuptools.build_meta",
-    # Checks and parses; nothing of it is made of what stands elsewhere.
+    "distutils.ccompiler",
+    "distutils.sysconfig",
     "email.generator",
+    "setuptools._scripts",
+    "setuptools._shutil",
+    "setuptools.archive_util",
+    "setuptools.command._requirestxt",
     "setuptools.config._validate_pyproject",
+    "setuptools.glob",
+    "setuptools.modified",
+    "setuptools.namespaces",
+    "setuptools.unicode_utils",
     "tomllib",
     "unicodedata",
+    *(
+        f"distutils.command.{name}"
+        for name in """
+        bdist_rpm build build_clib build_ext build_py build_scripts check install install_lib
+        install_scripts sdist
+        """.split()
+    ),
 )
 _BACKENDS = {
     "flit_core": ("flit_core.buildapi",),
@@ -55,39 +54,42 @@ _BACKENDS = {
     ),
     "setuptools": _SETUPTOOLS,
 }
-# All that setuptools looks through where there is a pyproject.toml.
-_COMMANDS = tuple(
-    f"setuptools.command.{name}"
-    for name in """
-    alias bdist_egg bdist_rpm bdist_wheel build build_clib build_py develop dist_info easy_install
-    editable_wheel egg_info install install_egg_info install_lib install_scripts rotate saveopts
-    sdist setopt
-    """.split()
-)
-_WITH_COMMANDS = ("parallel_backend", "setuptools.build_meta")
-
-# In an entry_points.txt, what makes setuptools run code of an installed package.
-_PLUGIN = (b"[distutils.", b"[setuptools.")
-_NO_PLUGINS = ("setuptools-", "wheel-")
 
 
-def imported_by_hooks(request: Request) -> tuple[str, ...]:
-    """What hooks of the request's backend import, whatever the project is."""
+def preloads(request: Request) -> tuple[str, ...]:
+    """Name the modules for a request's hook, that of its backend first."""
     # What an in-tree backend is, and what it imports when, is known only in its own process.
     # Where warnings are shown, those of an import belong to the hook.
     if request.backend_path or sys.warnoptions:
         return ()
-    return _BACKENDS.get(top_level(request), ())
+    return _BACKENDS.get(request.backend.partition(":")[0].partition(".")[0], ())
 
 
-def imported_by_setuptools(request: Request) -> tuple[str, ...]:
-    """What else they import where no code but that of setuptools runs before: its commands."""
-    if request.backend not in _WITH_COMMANDS or not is_plain(request.source):
-        return ()
-    return _COMMANDS
+def preload(names: tuple[str, ...]) -> None:
+    """Import modules, those that there are. Where one fails it is as if none had been imported.
+
+    It will fail in the hook's own process again, and be reported.
+    """
+    import gc
+
+    before, path = {*sys.modules}, [*sys.path]
+    gc.disable()  # hardly anything of a module is garbage
+    try:
+        for name in names:
+            try:
+                __import__(name)
+            except ModuleNotFoundError:
+                if name == names[0]:
+                    raise
+        _fill_caches()
+    except BaseException:
+        sys.path[:] = path
+        for name in {*sys.modules} - before:
+            del sys.modules[name]
+    gc.enable()
 
 
-def fill_caches() -> None:
+def _fill_caches() -> None:
     """Have the patterns compiled that setuptools looks for packages with.
 
     They are the same for every project, and are kept by what compiles them.
@@ -98,32 +100,3 @@ def fill_caches() -> None:
     for finder in ("FlatLayoutModuleFinder", "FlatLayoutPackageFinder"):
         for pattern in getattr(getattr(discovery, finder, None), "DEFAULT_EXCLUDE", ()):
             fnmatchcase("", pattern)
-
-
-def top_level(request: Request) -> str:
-    """The package that a request's backend is in."""
-    return request.backend.partition(":")[0].partition(".")[0]
-
-
-def has_plugins(folders: Iterable[str]) -> bool:
-    """Whether setuptools may run code of an installed package, perhaps before a command's.
-
-    `folders`: where packages are installed.
-    """
-    for folder in folders:
-        try:
-            names = os.listdir(folder)
-        except OSError:
-            continue
-        for name in names:
-            if name.endswith((".egg", ".egg-link")):
-                return True
-            if name.endswith((".dist-info", ".egg-info")) and not name.startswith(_NO_PLUGINS):
-                try:
-                    with open(os.path.join(folder, name, "entry_points.txt"), "rb") as file:
-                        text = file.read()
-                except OSError:
-                    continue
-                if any(group in text for group in _PLUGIN):
-                    return True
-    return False

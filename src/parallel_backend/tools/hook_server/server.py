@@ -21,18 +21,18 @@ Requests
 
 {"id": 1, "hook": "build_wheel", "backend": "setuptools.build_meta", "source": "/my/project", ...}
 calls a hook. "id" is a string or a whole number, "hook" any attribute of the backend, "backend" as
-``build-backend`` in pyproject.toml, "source" the project's folder. There may be:
+``build-backend`` in pyproject.toml, "source" the project's directory. There may be:
 
     "arguments"     an object of keyword arguments
-    "backend-path"  a list of folders in the source folder, which the backend must come from
+    "backend-path"  a list of directories in the source, which the backend must come from
     "environment"   the hook's whole environment; without it, the one that the server began with
     "stdout"        a file that the hook's standard output is added to
     "stderr"        the same for standard error; without them, the server's own descriptors
     "timeout"       seconds after which the hook is ended
 
-{"id": 2, "script": "/path/script.py", "source": "/my/project", ...} runs a script in that folder as
-``python /path/script.py`` does. Its "arguments" are a list of strings; a "backend" is a hint what
-the script will import; all else is as above. Paths are absolute, but for a "backend-path".
+{"id": 2, "script": "/path/script.py", "source": "/my/project", ...} runs a script in that directory
+as ``python /path/script.py`` does. Its "arguments" are a list of strings; a "backend" is a hint
+what the script will import; all else is as above. Paths are absolute, but for a "backend-path".
 
 {"cancel": 1} gives up a request that is not answered yet. It is answered once, as cancelled or as
 what it came to before. Each further one goes on to the next signal without patience (see below).
@@ -67,8 +67,8 @@ The end of the input means that no more requests come: those that came are still
 reads answers any more, SIGTERM and SIGHUP mean that the hook is ended, and the server ends. SIGINT
 means that only where requests come from a terminal: a frontend decides itself what Ctrl-C means.
 
-A warm interpreter becomes another one when what a fresh one would find has changed. It keeps its
-process, its channel and what was asked for; no message tells of it.
+A hook's process is a fork of one that has imported the backend. That one is replaced when what a
+fresh one would find has changed; no message tells of it.
 """
 
 from __future__ import annotations
@@ -84,29 +84,21 @@ def main() -> None:
 
     That package may be another one here, or none, and hooks must find what is there.
     """
-    from time import time_ns
-
-    began = time_ns()
-    folder = os.path.dirname(os.path.abspath(__file__))
-    if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
-        del sys.path[0]  # this script's folder
+    directory = os.path.dirname(os.path.abspath(__file__))
+    if not (sys.flags.safe_path or sys.flags.isolated):
+        del sys.path[0]  # this script's directory
     places = {
-        "parallel_backend": os.path.dirname(os.path.dirname(folder)),
-        "parallel_backend.tools": os.path.dirname(folder),
-        "parallel_backend.tools.hook_server": folder,
+        "parallel_backend": os.path.dirname(os.path.dirname(directory)),
+        "parallel_backend.tools": os.path.dirname(directory),
+        "parallel_backend.tools.hook_server": directory,
     }
     for name, place in places.items():
         package = type(sys)(name)
         package.__path__ = [place]
         sys.modules[name] = package
-    from parallel_backend.tools.hook_server.serving import prepared
+    from parallel_backend.tools.hook_server.main import main
 
-    serve = prepared(began)
-    for name in [*sys.modules]:
-        if name.partition(".")[0] == "parallel_backend":
-            del sys.modules[name]
-    sys.path_importer_cache.pop(folder, None)
-    serve()
+    main()
 
 
 if __name__ == "__main__":

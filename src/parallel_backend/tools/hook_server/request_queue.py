@@ -1,11 +1,12 @@
-"""What the hook server does with requests, whatever it runs hooks in and listens with."""
+"""The requests of a hook server: each waits for its turn, is answered once, and may be ended."""
 
 from __future__ import annotations
 
+import json
+import signal
 import time
 
 from parallel_backend.tools.hook_server.messages import (
-    Cancel,
     RefusedError,
     Request,
     answer_line,
@@ -15,21 +16,12 @@ from parallel_backend.tools.hook_server.messages import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Any
 
     from parallel_backend.tools.hook_server.messages import Identity
+    from parallel_backend.tools.hook_server.processes import Worker
 
-    class Process(Protocol):
-        """A hook's process."""
-
-        def tell(self, step: int) -> None:
-            """Tell it and its process group to end: 0 interrupts, 1 terminates, 2 kills."""
-
-        def sweep(self) -> None:
-            """It has ended: kill what is left of its group."""
-
-
-__all__ = ["Service"]
+__all__ = ["RequestQueue"]
 
 # Seconds; the system knows none that are much longer than a month.
 _LONGEST_WAIT = 3600.0
@@ -37,7 +29,7 @@ _INTERRUPT, _TERMINATE, _KILL = range(3)
 _CANCELLED, _TIMED_OUT, _ABANDONED = "cancelled", "timed-out", "server-ended"
 
 
-class Service:
+class RequestQueue:
     """Requests are taken in order, one at a time. `start` begins one, `send` takes a line.
 
     `patience`: seconds that a hook gets to end after each signal. ``start`` raises `OSError` where
@@ -47,7 +39,7 @@ class Service:
     def __init__(
         self,
         *,
-        start: Callable[[Request], Process],
+        start: Callable[[Request], Worker],
         send: Callable[[bytes], None],
         patience: float,
     ) -> None:
@@ -56,12 +48,12 @@ class Service:
         self._patience = patience
         self._open = True
         self._running: _Running | None = None
-        self.queue: list[Request] = []
+        self._waiting: list[Request] = []
 
     @property
     def finished(self) -> bool:
-        """No request is left, and none will come."""
-        return not self._open and not self.queue and self._running is None
+        """Whether no request is left, and none will come."""
+        return not self._open and not self._waiting and self._running is None
 
     def take(self, line: bytes) -> None:
         """Take one line. Blank ones mean nothing."""
@@ -69,33 +61,34 @@ class Service:
             return
         try:
             message = read_message(line)
-            if isinstance(message, Cancel):
-                self._cancel(message.identity)
+            if "cancel" in message:
+                self._cancel(message["cancel"])
                 return
-            if message.identity in self._identities():
-                text = f'"id": {message.identity!r} is that of a request which is not answered yet'
-                raise RefusedError(text, message.identity)
+            request = Request(message, line)
+            if request.identity in self._identities():
+                text = f'"id": {request.identity!r} is that of a request which is not answered yet'
+                raise RefusedError(text, request.identity)
         except RefusedError as error:
             self._refuse(error.identity, error.message)
         else:
-            self.queue.append(message)
+            self._waiting.append(request)
 
     def close(self) -> None:
-        """No more requests will come; those that are here are still served."""
+        """Take no more requests. Those that are here are still served."""
         self._open = False
 
     def abandon(self) -> None:
-        """Nobody waits for answers any more: end the hook that runs."""
+        """End the hook that runs, for nobody waits for answers any more."""
         self._open = False
-        self.queue.clear()
+        self._waiting.clear()
         if self._running and self._running.reason != _ABANDONED:
             self._running.reason = _ABANDONED
             self._urge(max(self._running.step + 1, _TERMINATE))
 
     def proceed(self) -> None:
         """Begin the next request if no hook runs."""
-        while self._running is None and self.queue:
-            request = self.queue.pop(0)
+        while self._running is None and self._waiting:
+            request = self._waiting.pop(0)
             try:
                 process = self._start(request)
             except OSError as error:
@@ -103,8 +96,18 @@ class Service:
             else:
                 self._running = _Running(request, process)
 
+    def begin_again(self) -> None:
+        """Give the request another process: that which it has cannot begin the hook."""
+        running, self._running = self._running, None
+        assert running is not None
+        if running.reason:
+            flags = {running.reason: True}
+            self._refuse(running.request.identity, "ended before it began", **flags)
+        else:
+            self._waiting.insert(0, running.request)
+
     def answered(self, line: bytes) -> bool:
-        """The hook has given its whole answer; true: its process' end need not be waited for."""
+        """Send the hook's answer, without waiting for its process' end; false: that is needed."""
         running = self._running
         if running is None or running.reason:
             return False
@@ -113,7 +116,7 @@ class Service:
         return True
 
     def ended(self, line: bytes, status: int) -> None:
-        """The hook's process has ended; `line` is its answer, or empty.
+        """Send what came of a hook whose process has ended; `line` is its answer, or empty.
 
         `status` is as `os.waitstatus_to_exitcode` has it: negative for a signal.
         """
@@ -123,8 +126,6 @@ class Service:
             running.process.sweep()
         answer: dict[str, Any] = {"id": running.request.identity}
         if line:
-            import json
-
             answer = json.loads(line)
         elif status < 0:
             answer.update(outcome="killed", signal=_signal_name(-status))
@@ -136,7 +137,7 @@ class Service:
         self._send(answer_line(answer))
 
     def wait(self) -> float | None:
-        """Seconds until `look_at_clock` has something to do; None: no such time."""
+        """Return the seconds until `look_at_clock` has something to do, or None."""
         due = self._running.due if self._running else None
         return None if due is None else min(max(0.0, due - time.monotonic()), _LONGEST_WAIT)
 
@@ -149,12 +150,12 @@ class Service:
 
     def _identities(self) -> list[Identity]:
         running = [self._running.request] if self._running else []
-        return [request.identity for request in (*running, *self.queue)]
+        return [request.identity for request in (*running, *self._waiting)]
 
     def _cancel(self, identity: Identity) -> None:
-        for request in self.queue:
+        for request in self._waiting:
             if request.identity == identity:
-                self.queue.remove(request)
+                self._waiting.remove(request)
                 self._refuse(identity, "cancelled before it began", cancelled=True)
                 return
         running = self._running
@@ -179,7 +180,7 @@ class _Running:
 
     __slots__ = ("due", "process", "reason", "request", "step")
 
-    def __init__(self, request: Request, process: Process) -> None:
+    def __init__(self, request: Request, process: Worker) -> None:
         self.request = request
         self.process = process
         self.reason = ""
@@ -188,8 +189,6 @@ class _Running:
 
 
 def _signal_name(number: int) -> str:
-    import signal
-
     try:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal other than the first and the last
