@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from parallel_backend.tools import cli
+from parallel_backend.tools.cli.copies import Copy
 
 PLAIN = '[build-system]\nrequires = ["setuptools>=78"]\nbuild-backend = "setuptools.build_meta"\n'
 COMMENTED = """\
@@ -37,7 +38,7 @@ NAMED = '[build-system]\nrequires = ["{}", "{}"]\nbuild-backend = "parallel_back
 ADDED = '[build-system]\nrequires = ["setuptools>=77"]\nbuild-backend = "parallel_backend"\n'
 ADDED_REQUIRED = ADDED.replace('77"', '77", "parallel-backend"')
 PATH = 'backend-path = ["_backend.vendored"]\n'
-LINE = "recursive-include _backend.vendored *.py *.toml *.typed LICENSE VERSION"
+LINE = Copy(project=Path(), place="_backend.vendored").manifest_line
 
 
 @pytest.fixture
