@@ -77,6 +77,7 @@ def test_a_process_keeps_the_extension_that_it_has_imported(tmp_path: Path) -> N
     assert {path.name for path in tree.folder.glob("m.*")} == {"m.c", in_place(tree).name}
 
 
+@pytest.mark.smoke
 def test_an_editable_build_again_compiles_nothing_and_touches_nothing(tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "made", recorded=True)
     first = tree.step("build_editable")

@@ -90,6 +90,7 @@ def test_one_broken_extension_of_forty_stops_the_build(
     assert len(compiled(tmp_path / "cc.log")) <= 6
 
 
+@pytest.mark.smoke
 def test_a_broken_extension_begins_nothing_that_stands_after_it(tmp_path: Path) -> None:
     # The costliest, so that it is tried before what a serial build would have built first.
     names = {**{f"a{n}": 1 for n in range(8)}, "broken": 1, **{f"b{n}": 1 for n in range(31)}}
@@ -120,6 +121,7 @@ def test_a_broken_source_of_a_c_library_stops_the_build(mode: str, tmp_path: Pat
     assert len(compiled(tmp_path / "cc.log")) <= 6
 
 
+@pytest.mark.smoke
 def test_what_the_real_compiler_says_is_the_end(tmp_path: Path) -> None:
     folder = copy_package("broken_source", tmp_path)
     done = fail(folder, NO_OPTIMISATION, jobs=2)

@@ -158,6 +158,7 @@ def test_two_builds_share_the_tokens_of_an_outer_jobserver(tmp_path: Path) -> No
     assert most_at_once(log) <= 4
 
 
+@pytest.mark.smoke
 def test_an_explicit_number_bounds_what_a_jobserver_offers(tmp_path: Path) -> None:
     log = tmp_path / "cc.log"
     folder = a_project(tmp_path / "parts", log=log)

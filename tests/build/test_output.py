@@ -149,6 +149,7 @@ def test_the_closing_line_counts_what_was_built(jobs: int, mode: str, tmp_path: 
     assert f"on {jobs} job{'s' * (jobs != 1)} (" in done.stdout
 
 
+@pytest.mark.smoke
 def test_the_closing_line_knows_one_from_many(tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", {"a": 1})
     done = built(folder, write_compiler(tmp_path / "cc", "fake"))
@@ -165,6 +166,7 @@ def test_busy_jobs_come_near_the_jobs_where_all_have_work(mode: str, tmp_path: P
     assert busy >= 2.0
 
 
+@pytest.mark.smoke
 def test_equal_commands_compile_once_as_the_closing_line_tells(tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", {"a": 1, "b": 1})
     (folder / "setup.py").write_text(

@@ -23,6 +23,7 @@ from harness import (
 SAMPLES = sorted(folder.name for folder in PACKAGES.iterdir() if folder.is_dir())
 BUILT = [name for name in SAMPLES if not expectation(name).fails]
 BROKEN = [name for name in SAMPLES if expectation(name).fails]
+SMOKE = ["build_clib_shared_source", "shared_source", "undeclared_order"]
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +50,10 @@ def _values(name: str, wheel: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "jobs", [(8,), pytest.param((1, 2), marks=pytest.mark.slow)], ids=["8", "1, 2"]
 )
-@pytest.mark.parametrize("name", BUILT)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.smoke] * (name in SMOKE)) for name in BUILT],
+)
 def test_a_sample_gives_the_serial_wheel(name: str, jobs: tuple[int, ...], workshop: Path) -> None:
     folder = _fresh(name, workshop)
     serial = serial_wheel(folder, env=QUICK_COMPILE)

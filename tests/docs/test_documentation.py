@@ -193,6 +193,7 @@ def test_files_and_sessions_that_are_named_exist(name: str) -> None:
         assert session in sessions, f"{name}: {session}"
 
 
+@pytest.mark.smoke
 def test_pages_that_are_made_from_the_code_are_current() -> None:
     for name, text in _generator().pages().items():
         committed = (REPOSITORY / "docs" / name).read_text(encoding="utf-8")
@@ -200,12 +201,14 @@ def test_pages_that_are_made_from_the_code_are_current() -> None:
         assert is_current, f"docs/{name} is not current: run python docs/generate.py"
 
 
+@pytest.mark.smoke
 def test_the_readme_names_every_setting() -> None:
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     section = text.partition("\n## Settings\n")[2].partition("\nEach key")[0]
     assert sorted(re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)) == sorted(VARIABLES)
 
 
+@pytest.mark.smoke
 def test_every_error_is_documented_and_every_documented_one_is_in_the_code() -> None:
     listed = documented(REPOSITORY / "docs" / "errors.md")
     known = texts(SOURCE)

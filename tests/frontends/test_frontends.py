@@ -292,6 +292,7 @@ def test_a_frontend_installs_a_project_that_then_works(
     assert f" on {JOBS} jobs (" in printed
 
 
+@pytest.mark.smoke
 def test_a_wrong_setting_is_told_by_a_frontend_too(workshop: Workshop, tmp_path: Path) -> None:
     folder = copy_package("shared_source", tmp_path)
     carry_backend(folder)

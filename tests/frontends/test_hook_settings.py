@@ -83,6 +83,7 @@ WRONG: dict[str, tuple[dict[str, str | list[str]], dict[str, str], str, list[str
 }
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("case", list(WRONG))
 def test_a_wrong_setting_is_one_line_and_stops_the_build_before_it_starts(
     case: str, tmp_path: Path, out: Path

@@ -101,6 +101,7 @@ def test_importing_the_backend_costs_little_more_than_importing_setuptools(
     assert len(added) <= 5, added
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("hook", PURE_HOOKS)
 def test_a_pure_python_project_never_imports_what_only_compiling_needs(
     hook: str, tmp_path: Path

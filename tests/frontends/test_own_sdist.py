@@ -56,6 +56,7 @@ def test_its_tests_are_collected(unpacked: Path) -> None:
     assert {file.relative_to(REPOSITORY).as_posix() for file in tests} - files == set()
 
 
+@pytest.mark.slow
 def test_its_unit_tests_pass(unpacked: Path) -> None:
     printed = run_tests(unpacked, "tests/unit")
     assert re.search(r"^\d+ passed", printed, re.MULTILINE)

@@ -64,6 +64,7 @@ def test_a_requires_hook_returns_what_setuptools_finds(
     assert succeeded(run_hook(folder, hook, backend=backend)) == ["one>=1", "two"]
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("hook", list(WRITES))
 def test_a_hook_writes_what_it_names(hook: str, backend: str, tmp_path: Path, out: Path) -> None:
@@ -111,6 +112,7 @@ def test_the_metadata_that_the_frontend_has_is_used(hook: str, tmp_path: Path, o
         assert b"from the frontend" in archive.read("sample-1.0.dist-info/METADATA")
 
 
+@pytest.mark.smoke
 def test_an_error_of_setuptools_reaches_the_frontend_with_its_traceback(
     tmp_path: Path, out: Path
 ) -> None:

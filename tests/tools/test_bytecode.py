@@ -78,6 +78,7 @@ def test_the_result_is_that_of_compileall(arguments: str, options: Options, tmp_
     assert linked[0] == linked[1]
 
 
+@pytest.mark.smoke
 def test_the_result_is_the_same_at_any_number_of_workers(tmp_path: Path) -> None:
     results = []
     for jobs in (1, 2, 5):
@@ -124,6 +125,7 @@ def test_a_cache_elsewhere_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert written(tmp_path / "cache" / inner) == written(tmp_path / "c2" / inner)
 
 
+@pytest.mark.smoke
 def test_what_is_up_to_date_is_let_be(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree", "a.py", "b.py", "c.py", "d.py")
     options = Options(levels=(0, 1))

@@ -73,6 +73,7 @@ def test_many_projects_of_all_kinds_are_built_at_once(tmp_path: Path) -> None:
     assert {name.removeprefix("wheel ") for name in times} == results.keys()
 
 
+@pytest.mark.smoke
 def test_the_wheel_has_the_bytes_that_setuptools_gives(tmp_path: Path) -> None:
     folder = with_extension(tmp_path / "plain", name="plain")
     serial = build_wheel(folder, out=tmp_path / "serial", backend=PLAIN_BACKEND, env=QUICK_COMPILE)

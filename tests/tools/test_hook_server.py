@@ -25,6 +25,7 @@ from hook_server_harness import (
 pytest_plugins = ["hook_server_fixtures"]
 
 
+@pytest.mark.smoke
 def test_the_server_says_hello_first(mode: str, environment: dict[str, str]) -> None:
     with open_wire(*MODES[mode], environment=environment, hello=False) as wire:
         assert wire.receive() == {
@@ -59,6 +60,7 @@ def test_a_hook_sees_what_a_fresh_process_sees(
     assert not [name for name in seen["modules"] if name.startswith("parallel_backend")]
 
 
+@pytest.mark.smoke
 def test_each_hook_begins_anew(wire: Wire, project: Path) -> None:
     first, second = (wire.value("look", source=project) for _ in range(2))
     assert first["process"] != second["process"]

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest looks for marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of them are a part of the first look."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.smoke)
 
 
 @pytest.fixture(autouse=True)
