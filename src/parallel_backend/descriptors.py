@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-__all__ = ["Private", "moved_up", "open_standard_descriptors"]
+__all__ = ["Private", "moved_up", "open_null", "open_standard_descriptors"]
 
 # Above what `os.closerange(3, 256)` reaches, and below the usual soft limit of 1,024.
 _LOWEST = 900
@@ -43,14 +43,19 @@ def open_standard_descriptors() -> None:
             _open_null(number)
 
 
-def _open_null(number: int) -> None:
+def open_null() -> int:
+    """Open the null device; an empty file without a name where there is none, as in a chroot."""
     try:
-        opened = os.open(os.devnull, os.O_RDWR)
-    except OSError:  # a chroot without devices
+        return os.open(os.devnull, os.O_RDWR)
+    except OSError:
         import tempfile
 
         with tempfile.TemporaryFile(buffering=0) as file:
-            opened = os.dup(file.fileno())
+            return os.dup(file.fileno())
+
+
+def _open_null(number: int) -> None:
+    opened = open_null()
     if opened != number:
         os.dup2(opened, number)
         os.close(opened)

@@ -69,6 +69,18 @@ def test_a_full_disk_for_temporary_files_is_a_clear_error(
     assert "Traceback" not in done.stderr, done.output
 
 
+@pytest.mark.parametrize("missing", ["/dev", "/proc"])
+def test_a_build_goes_on_without(missing: str, tmp_path: Path) -> None:
+    folder = write_extensions(tmp_path / "parts", {"a": 1, "b": 2})
+    expected = serial_wheel(folder, env=NO_OPTIMISATION)
+    launcher = mounted(f"mount -t tmpfs tmpfs {missing}")
+    with running_build(folder, env=NO_OPTIMISATION, launcher=launcher, jobs=3) as build:
+        done = build.finish()
+        assert done.returncode == 0, done.output
+        build.assert_nothing_is_left()
+    assert wheel_bytes_equal(next(build.out.glob("*.whl")), expected)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", ["compile", "link"])

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from parallel_backend.descriptors import open_null
 from parallel_backend.hook_process import CrashOutput, forget_group, note_group
 from parallel_backend.timings import record
 
@@ -180,7 +181,7 @@ class _JobProcess(subprocess.Popen[Any]):
                 self._kept.append((stream, more[name]))
         # A background group must not read from the terminal: it would be stopped, not told.
         if options.get("stdin") is None:
-            more["stdin"] = subprocess.DEVNULL
+            more["stdin"] = _null()
         # A leader of a group cannot do what preexec_fn often does: os.setsid().
         self._group = _groups and not _GROUP_OPTIONS & set(options)
         if self._group:
@@ -273,6 +274,15 @@ def _is_plain(args: Any, options: dict[str, Any]) -> bool:
         and not any(options.values())
         and not any(isinstance(os.fspath(word), bytes) for word in args)
     )
+
+
+def _null() -> int:
+    """What a process reads from that is to read nothing."""
+    if os.path.exists(os.devnull):
+        return subprocess.DEVNULL
+    if _own.get("null", (0, None))[0] != os.getpid():
+        _own["null"] = (os.getpid(), os.fdopen(open_null(), "rb"))
+    return int(_own["null"][1].fileno())
 
 
 def _buffer() -> int:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from parallel_backend.descriptors import open_null
 from parallel_backend.engine.failures import run_reported, was_killed
 from parallel_backend.engine.folders import own_folders
 from parallel_backend.engine.inputs import Input, look_at
@@ -173,7 +174,7 @@ class ForkWorker:
             os.setpgid(0, 0)
             begin_fork()
             # A background group must not read from the terminal: it would be stopped, not told.
-            null = os.open(os.devnull, os.O_RDONLY)
+            null = open_null()
             os.dup2(null, 0)
             os.close(null)
             with span("worker", f"worker {os.getpid()}", whole=True, told=True):
