@@ -183,22 +183,29 @@ def replace_streams() -> None:
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - nobody closes it
 
 
-def leave_work(folder: str, fails: bool = False) -> str:
-    """Leave to the end of the process what the end of an interpreter does."""
+def leave_work(folder: str, interrupted: bool = False) -> str:
+    """Leave to the end of the process what the end of an interpreter does.
 
-    def fail() -> NoReturn:
-        raise KeyboardInterrupt("at exit")
+    `interrupted`: SIGINT comes while that is done.
+    """
+    shown = threading.Event()
 
     def late(name: str) -> None:
         Path(folder, name).write_text("done")
 
-    def thread() -> None:
-        threading.main_thread().join(0.05)
-        late("thread")
+    def show(*error: Any) -> None:
+        sys.__excepthook__(*error)
+        shown.set()
 
+    def thread() -> None:
+        threading.main_thread().join()  # it has begun to wait for threads
+        late("thread")
+        if interrupted:
+            os.kill(os.getpid(), signal.SIGINT)
+            shown.wait()
+
+    sys.excepthook = show
     atexit.register(late, "atexit")
-    if fails:
-        atexit.register(fail)
     threading.Thread(target=thread).start()
     left_open.append(open(Path(folder, "left-open"), "w"))  # noqa: SIM115 - nobody closes it
     left_open[0].write("done")

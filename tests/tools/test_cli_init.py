@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from parallel_backend.tools import cli
+from parallel_backend.tools.cli.copies import Copy
 
 PLAIN = '[build-system]\nrequires = ["setuptools>=78"]\nbuild-backend = "setuptools.build_meta"\n'
 COMMENTED = """\
@@ -37,7 +38,7 @@ NAMED = '[build-system]\nrequires = ["{}", "{}"]\nbuild-backend = "parallel_back
 ADDED = '[build-system]\nrequires = ["setuptools>=77"]\nbuild-backend = "parallel_backend"\n'
 ADDED_REQUIRED = ADDED.replace('77"', '77", "parallel-backend"')
 PATH = 'backend-path = ["_backend.vendored"]\n'
-LINE = "recursive-include _backend.vendored *.py *.toml *.typed LICENSE VERSION"
+LINE = Copy(project=Path(), place="_backend.vendored").manifest_line
 
 
 @pytest.fixture
@@ -307,7 +308,10 @@ def test_what_stands_in_the_copys_place_stays(
     path = write(project, PLAIN)
     (project / "_backend.vendored").write_text("a file")
     assert cli.main(["init", "-y", str(project)]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    assert capsys.readouterr().err == (
+        f"parallel-backend: error: {project / '_backend.vendored'} is not a directory; "
+        "name another one for the copy\n"
+    )
     assert path.read_text() == PLAIN
     assert (project / "_backend.vendored").read_text() == "a file"
     assert not (project / "MANIFEST.in").exists()
@@ -323,7 +327,9 @@ def test_a_directory_that_cannot_be_written_is_one_line(
         assert cli.main(["init", "-y", str(project)]) == 2
     finally:
         project.chmod(0o755)
-    assert capsys.readouterr().err.count("\n") == 1
+    assert capsys.readouterr().err == (
+        f"parallel-backend: error: nothing can be written to {project}; the copy belongs there\n"
+    )
     assert path.read_text() == PLAIN
 
 

@@ -189,6 +189,8 @@ def test_the_help_of_each_command_has_an_example_and_the_exit_statuses(
         (["completion", "x"], " completion"),
         (["init", "--no"], " init"),
         (["vendor"], " vendor"),
+        (["vendor", ""], " vendor"),
+        (["init", ""], " init"),
         (["no-such-command"], ""),
     ],
 )

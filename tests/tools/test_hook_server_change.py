@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -153,6 +155,27 @@ def test_a_folder_for_packages_that_appears_is_seen(
         (later / "extra.py").touch()
         found = wire.value("try_import", source=project, arguments={"name": "extra"})
         assert found == str(later / "extra.py")
+
+
+def test_packages_of_the_user_that_appear_are_seen(
+    project: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The interpreter looks for their directory at its start alone."""
+    python = getattr(sys, "_base_executable", sys.executable)  # an environment has none
+    given = {**environment, "PYTHONUSERBASE": str(tmp_path / "user")}
+    given.pop("PYTHONNOUSERSITE", None)
+    command = [python, "-c", "import site; print(site.ENABLE_USER_SITE, site.USER_SITE)"]
+    done = subprocess.run(command, env=given, capture_output=True, text=True, check=True)
+    enabled, folder = done.stdout.split()
+    if enabled != "True":
+        pytest.skip("this interpreter has no packages of the user's")
+    with open_wire(environment=given, python=python) as wire:
+        settle(wire, project)
+        assert wire.value("try_import", source=project, arguments={"name": "extra"}) is None
+        Path(folder).mkdir(parents=True)
+        (Path(folder) / "extra.py").touch()
+        found = wire.value("try_import", source=project, arguments={"name": "extra"})
+        assert found == str(Path(folder) / "extra.py")
 
 
 def test_a_zip_archive_on_the_path_that_is_replaced_is_seen(

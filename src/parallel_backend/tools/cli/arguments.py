@@ -7,7 +7,7 @@ import os
 import re
 from typing import NoReturn
 
-__all__ = ["PROGRAM", "Parser", "positive", "reason_of"]
+__all__ = ["PROGRAM", "Parser", "directory", "positive", "reason_of"]
 
 PROGRAM = "parallel-backend"
 
@@ -28,6 +28,13 @@ def reason_of(error: Exception) -> str:
         files = [os.fsdecode(each) for each in (error.filename, error.filename2) if each]
         text = ": ".join([" -> ".join(files), error.strerror] if files else [error.strerror])
     return " ".join(text.split())
+
+
+def directory(text: str) -> str:
+    """A path, as a parser's `type`: an empty one is a variable of a script that is not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; name a directory (. for this one)")
+    return text
 
 
 def positive(text: str) -> int:

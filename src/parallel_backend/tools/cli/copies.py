@@ -120,11 +120,16 @@ class Copy:
         return found
 
     def check_target(self) -> None:
-        """Raise CopyError where something else stands in the copy's place."""
+        """Raise CopyError where the copy cannot be made: mostly something else stands there."""
         if self.package.resolve() == PACKAGE:
             raise CopyError(f"{self.package} is the running package itself, not a copy")
         if os.path.lexists(self.package) and not self.exists:
             raise CopyError(f"{self.package} is not a copy of {NAME}; it stays as it is")
+        above = next(each for each in self.package.parents if os.path.lexists(each))
+        if not above.is_dir():
+            raise CopyError(f"{above} is not a directory; name another one for the copy")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise CopyError(f"nothing can be written to {above}; the copy belongs there")
 
     def write(self) -> None:
         """Make the copy, or make it current: all of it, or nothing."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parallel_backend.errors import ParallelBackendError
-from parallel_backend.tools.cli.arguments import PROGRAM, Parser, reason_of
+from parallel_backend.tools.cli.arguments import PROGRAM, Parser, directory, reason_of
 from parallel_backend.tools.cli.copies import Copy
 from parallel_backend.tools.cli.edits import Edit, build_system_edit, line_edit
 from parallel_backend.tools.cli.projects import (
@@ -90,7 +90,9 @@ def _plan(project: Path, *, in_tree: bool | None) -> _Plan:
         edits = [] if is_named else [_edit(project, system)]
         return _Plan(edits=edits, copy=None, notes=[_NOT_ON_AN_INDEX])
     copy = Copy(project=project, place=_place(project, system) if system.is_ours else _PLACE)
-    copy.check_target()
+    is_current = copy.exists and not copy.differences()
+    if not is_current:
+        copy.check_target()
     edits = [
         _edit(project, system, place=copy.place),
         line_edit(project / "MANIFEST.in", copy.manifest_line),
@@ -99,7 +101,6 @@ def _plan(project: Path, *, in_tree: bool | None) -> _Plan:
         f"{copy.package}: {copy.summary}; it belongs into version control",
         copy.python_note,
     ]
-    is_current = copy.exists and not copy.differences()
     return _Plan(
         edits=[each for each in edits if each.old != each.new],
         copy=None if is_current else copy,
@@ -162,7 +163,12 @@ def parser() -> argparse.ArgumentParser:
         "changed. example: parallel-backend init --yes",
     )
     made.add_argument(
-        "project", nargs="?", default=".", metavar="PROJECT", help="its directory (default: .)"
+        "project",
+        nargs="?",
+        default=".",
+        type=directory,
+        metavar="PROJECT",
+        help="its directory (default: .)",
     )
     how = made.add_mutually_exclusive_group()
     how.add_argument(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from parallel_backend.errors import ParallelBackendError
-from parallel_backend.tools.cli.arguments import PROGRAM, Parser, reason_of
+from parallel_backend.tools.cli.arguments import PROGRAM, Parser, directory, reason_of
 from parallel_backend.tools.cli.copies import NAME, Copy, CopyError
 from parallel_backend.tools.cli.projects import (
     BuildSystem,
@@ -67,15 +67,15 @@ def _instructions(copy: Copy, system: BuildSystem) -> Iterator[str]:
 
 def _project_of(target: Path) -> Path:
     """The project that the copy is for; without one, where the user is."""
-    for directory in [target, *target.parents]:
-        if _is_project(directory):
-            return directory
+    for above in [target, *target.parents]:
+        if _is_project(above):
+            return above
     here = Path.cwd().resolve()
     return here if target.is_relative_to(here) else target.parent
 
 
-def _is_project(directory: Path) -> bool:
-    return any((directory / name).is_file() for name in ("pyproject.toml", "setup.py"))
+def _is_project(place: Path) -> bool:
+    return any((place / name).is_file() for name in ("pyproject.toml", "setup.py"))
 
 
 def _toml(value: str | list[str]) -> str:
@@ -91,8 +91,8 @@ def parser() -> argparse.ArgumentParser:
         epilog="exit status: 0 copied, or current; 1 not current; 2 a mistake in what was asked "
         "for. example: parallel-backend vendor _backend",
     )
-    made.add_argument("directory", metavar="DEST", help="the directory that gets, or has, the copy")
     made.add_argument(
-        "--check", action="store_true", help="only compare the copy with this package"
+        "directory", type=directory, metavar="DEST", help="where the copy is, or is to be"
     )
+    made.add_argument("--check", action="store_true", help="only see if the copy is current")
     return made
