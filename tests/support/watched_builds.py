@@ -87,6 +87,10 @@ patiently() {{
     until "$@" || [ $tries -ge 2000 ]; do sleep 0.01; tries=$((tries + 1)); done
 }}
 logged() {{ [ "$(grep -c "$1" '{log}')" -ge "$2" ]; }}
+together() {{
+    [ -e '{log}.together' ] && return
+    [ $(($(grep -c '^+' '{log}') - $(grep -c '^-' '{log}'))) -ge "$1" ] && : >'{log}.together'
+}}
 """
 
 
@@ -127,8 +131,9 @@ def write_compiler(path: Path, body: str, *, log: Path | None = None) -> dict[st
 
     In `body`: ``$kind`` is compile or link, ``$source`` a base name, ``$target`` what -o names;
     ``log WORDS`` adds a line to `log`, ``real "$@"`` runs the real compiler, ``fake`` writes
-    something to the target, ``patiently COMMAND`` waits until a command succeeds, for a while, and
-    ``logged PATTERN NUMBER`` succeeds once so many lines of the log match.
+    something to the target, ``patiently COMMAND`` waits until a command succeeds, for a while,
+    ``logged PATTERN NUMBER`` succeeds once so many lines of the log match, and ``together NUMBER``
+    once so many have run at the same time, as lines that begin with ``+`` and ``-`` tell.
     """
     log = log or path.with_suffix(".log")
     log.touch()
@@ -247,7 +252,11 @@ class Build:
 
     def assert_nothing_is_left(self) -> None:
         """No process, and nothing in the folder for temporary files."""
-        eventually(lambda: not self.processes(), "its processes have ended", 10)
+        try:
+            eventually(lambda: not self.processes(), "its processes have ended")
+        except AssertionError as error:
+            running = [f"{pid}: {_command_of(pid)}" for pid in self.processes()]
+            raise AssertionError("\n".join([str(error), *running])) from None
         names = [path.name for path in self.temporary.iterdir()]
         # A gcc that is ended in the very moment leaves a file of its own (ccXXXXXX.s).
         left = [name for name in names if not name.startswith("cc")]
