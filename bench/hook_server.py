@@ -2,12 +2,12 @@
 
 Four hooks of a pure project (requirements, metadata, wheel, sdist) are called by four fresh
 processes, through a server that is started for them, and through one that is warm: in turns, each
-time on a new copy of the project. The project has a ``setup.py`` or none: a server imports less
-beforehand where there is one. A ratio is to the fresh processes of the same turn; a server's
-start and end are part of the first one. ``.pyc`` files are in place.
+time on a new copy of the project. The project has a ``setup.py`` or none. A ratio is to the fresh
+processes of the same turn; a server's start and end are part of the first one. ``.pyc`` files are
+in place.
 
-Then the metadata of the project is prepared many times, and the server's memory and descriptors
-are looked at.
+Then the metadata of the project is prepared many times, and memory and descriptors of the server
+and its worker are looked at.
 """
 
 from __future__ import annotations
@@ -176,10 +176,15 @@ def _show(what: str, spent: dict[str, list[float]]) -> None:
 
 
 def _held(process: int) -> tuple[int, int]:
-    """A process' memory in KiB, and how many descriptors it has open."""
-    text = Path(f"/proc/{process}/status").read_text()
-    [line] = [line for line in text.splitlines() if line.startswith("VmRSS:")]
-    return int(line.split()[1]), len(os.listdir(f"/proc/{process}/fd"))
+    """A server's and its workers' memory in KiB, and how many descriptors they have open."""
+    memory = descriptors = 0
+    workers = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    for each in (process, *workers):
+        text = Path(f"/proc/{each}/status").read_text()
+        [line] = [line for line in text.splitlines() if line.startswith("VmRSS:")]
+        memory += int(line.split()[1])
+        descriptors += len(os.listdir(f"/proc/{each}/fd"))
+    return memory, descriptors
 
 
 if __name__ == "__main__":

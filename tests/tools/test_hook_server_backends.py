@@ -300,13 +300,18 @@ def test_memory_and_descriptors_do_not_grow(tmp_path: Path) -> None:
             assert made == WRITES[hook]
             if number in (MANY // 5, MANY):
                 [connection] = server._connections.values()
-                held.append(held_by(connection._process.pid))
-    (memory, descriptors), (memory_later, descriptors_later) = held
-    assert descriptors_later == descriptors
-    assert memory_later - memory < 256  # KiB; less than 4 of each hook's request
+                process = connection._process.pid
+                children = Path(f"/proc/{process}/task/{process}/children")
+                held.append(
+                    [held_by(each) for each in (str(process), *children.read_text().split())]
+                )
+    assert len(held[0]) == len(held[1]) == 2  # the server and its worker
+    for (memory, descriptors), (memory_later, descriptors_later) in zip(*held, strict=True):
+        assert descriptors_later == descriptors
+        assert memory_later - memory < 256  # KiB; less than 4 of each hook's request
 
 
-def held_by(process: int) -> tuple[int, dict[str, str]]:
+def held_by(process: str) -> tuple[int, dict[str, str]]:
     """A process' memory in KiB, and its descriptors."""
     text = Path(f"/proc/{process}/status").read_text()
     [line] = [line for line in text.splitlines() if line.startswith("VmRSS:")]
