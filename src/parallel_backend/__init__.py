@@ -10,7 +10,6 @@ Python builds the project.
 
 from __future__ import annotations
 
-import os
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036 # pragma: no cover - only an older Python gets there
@@ -51,23 +50,13 @@ __all__ = [
 ]
 
 
-def _load() -> dict[str, Any]:
+def __getattr__(name: str) -> Any:
+    """Import setuptools with the first hook: the command line does not wait for it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from parallel_backend.hooks import Backend
 
     backend = Backend()
-    hooks = {name: getattr(backend, name) for name in __all__ if name != "legacy"}
-    return {**hooks, "legacy": Backend(legacy=True)}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals().update(_load())
+    hooks = {hook: getattr(backend, hook) for hook in __all__ if hook != "legacy"}
+    globals().update(hooks, legacy=Backend(legacy=True))
     return globals()[name]
-
-
-# A frontend gets all that a hook's caller needs by the import, so that a hook imports nothing into
-# it. A command (``python -m parallel_backend``) does not wait for setuptools.
-_program = os.path.basename([*getattr(sys, "argv", ()), ""][0])
-if _program != "-m" and not _program.startswith("parallel-backend"):
-    globals().update(_load())

@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# Imported here, and not in a hook, so that every hook's fork has it already, and so that what its
-# import does to the process is done by importing the backend. Never setuptools.command.build_ext:
-# it looks for Cython once, when it is imported.
+# Imported here, and not in a hook, so that every hook's fork has it already. Never
+# setuptools.command.build_ext: it looks for Cython once, when it is imported.
 import setuptools.build_meta
 
 from parallel_backend.errors import ParallelBackendError

@@ -85,17 +85,25 @@ def among(names: list[str], modules: set[str]) -> list[str]:
     ]
 
 
-def test_importing_the_backend_imports_nothing_of_what_only_a_build_needs(tmp_path: Path) -> None:
-    modules = modules_of("import parallel_backend", cwd=tmp_path)
+def test_importing_the_package_imports_next_to_nothing(tmp_path: Path) -> None:
+    """The command line does so, which needs no setuptools."""
+    added = modules_of("import parallel_backend", cwd=tmp_path) - modules_of("", cwd=tmp_path)
+    assert added == {"__future__", "parallel_backend"}
+
+
+@pytest.mark.parametrize("attribute", ["build_sdist", "legacy"])
+def test_the_first_hook_imports_nothing_of_what_only_a_build_needs(
+    attribute: str, tmp_path: Path
+) -> None:
+    modules = modules_of(f"import parallel_backend\nparallel_backend.{attribute}", cwd=tmp_path)
+    assert "setuptools.build_meta" in modules
     unwanted = ["parallel_backend.engine", "setuptools.command.build_ext", *HEAVY]
     assert among(unwanted, modules) == []
 
 
-def test_importing_the_backend_costs_little_more_than_importing_setuptools(
-    tmp_path: Path,
-) -> None:
+def test_the_first_hook_imports_little_more_than_setuptools(tmp_path: Path) -> None:
     plain = modules_of("import setuptools.build_meta", cwd=tmp_path)
-    ours = modules_of("import parallel_backend", cwd=tmp_path)
+    ours = modules_of("from parallel_backend import build_wheel", cwd=tmp_path)
     added = sorted(name for name in ours - plain if not name.startswith("parallel_backend"))
     # Small ones at most: `dataclasses` and the like are setuptools' own imports already.
     assert len(added) <= 5, added

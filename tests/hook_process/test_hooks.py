@@ -177,6 +177,7 @@ def call(number):
     except BaseException as error:
         errors.append(repr(error))
 
+parallel_backend.build_wheel  # imports setuptools, which adds to sys.path
 before = os.getcwd(), sys.path[:], sys.argv[:], dict(os.environ)
 threads = [threading.Thread(target=call, args=[number]) for number in range(4)]
 for thread in threads:

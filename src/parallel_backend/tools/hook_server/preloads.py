@@ -44,7 +44,7 @@ _BACKENDS = {
     "flit_core": ("flit_core.buildapi",),
     "hatchling": ("hatchling.build", "hatchling.builders.wheel", "hatchling.builders.sdist"),
     "parallel_backend": (
-        "parallel_backend",
+        "parallel_backend.hooks",
         "parallel_backend.engine",
         "parallel_backend.jobserver",
         "parallel_backend.machine",
