@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the slow tests, unless they are asked for."""
-    if config.option.all:
+    if config.option.all or getattr(config, "workerinput", {}).get("all"):
         return
     slow = [item for item in items if item.get_closest_marker("slow")]
     if slow:
@@ -50,6 +50,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """In a worker of pytest-xdist: tell the controller, which collects nothing itself."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["left_out"] = session.config.stash[_LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """A worker of pytest-xdist begins, which does not see ``PYTEST_ADDOPTS``."""
+    node.workerinput["all"] = node.config.option.all
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -12,6 +12,7 @@ __all__ = [
     "ParallelBackendError",
     "SettingsError",
     "TreeLockError",
+    "WorkerDied",
 ]
 
 
@@ -33,3 +34,7 @@ class JobserverError(ParallelBackendError):
 
 class TreeLockError(ParallelBackendError):
     """Another build of the same tree does not end."""
+
+
+class WorkerDied(ParallelBackendError):
+    """A process that built an extension ended without telling why."""

@@ -50,7 +50,7 @@ def run_tests(folder: Path, *words: str) -> str:
 
 
 def test_its_tests_are_collected(unpacked: Path) -> None:
-    printed = run_tests(unpacked, "--collect-only")
+    printed = run_tests(unpacked, "--collect-only", "--all")
     files = {line.partition("::")[0] for line in printed.splitlines() if "::" in line}
     tests = REPOSITORY.glob("tests/*/test_*.py")
     assert {file.relative_to(REPOSITORY).as_posix() for file in tests} - files == set()

@@ -147,7 +147,7 @@ def test_who_asks_often_enough_leaves_nothing_of_our_backend(tmp_path: Path) -> 
         out, err = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
-    assert process.returncode == 130
+    assert process.returncode in (130, -signal.SIGINT)
     assert err.splitlines()[-1] == "parallel-backend: broken off"
     assert out.splitlines()[1].split()[-1] == "cancelled"
     until(lambda: not is_alive(int(file.read_text())))

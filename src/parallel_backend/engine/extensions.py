@@ -42,7 +42,7 @@ from parallel_backend.engine.workers import (
     build_one,
     scope_of,
 )
-from parallel_backend.errors import ParallelBackendError
+from parallel_backend.errors import WorkerDied
 from parallel_backend.hook_process import fork_is_safe, read_crash_output
 from parallel_backend.hook_process.result import unpack
 from parallel_backend.timings.record import happened
@@ -55,10 +55,6 @@ if TYPE_CHECKING:
 __all__ = ["WorkerDied", "build_extensions"]
 
 _log = logging.getLogger(__name__)
-
-
-class WorkerDied(ParallelBackendError):
-    """A process that built an extension ended without telling why."""
 
 
 def build_extensions(engine: Engine, command: Any) -> None:
