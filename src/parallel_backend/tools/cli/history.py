@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from parallel_backend.engine.costs import Costs
+from parallel_backend.build.costs import Costs
 from parallel_backend.tools.cli import archives
 
 __all__ = ["History", "cost_of", "default_path"]
@@ -40,7 +40,7 @@ def default_path() -> Path:
 
 
 def cost_of(source: Path) -> int:
-    """What all sources in a folder or an archive cost (see `engine.costs`), as if each were
+    """What all sources in a folder or an archive cost (see `build.costs`), as if each were
     compiled. Headers are looked for in all folders that are called ``include``, too."""
     texts: dict[str, bytes] = {}
     left = _MOST_READ
