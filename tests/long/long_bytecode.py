@@ -21,6 +21,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
 from bytecode_harness import clean_variables, written
 
 __all__ = ["OPTIONS", "main"]

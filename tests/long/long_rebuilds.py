@@ -16,6 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
 from rebuild_edits import EDITS
 from rebuild_project import Tree, kill_session, make_tree
 

@@ -23,6 +23,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
 from cli_harness import pack
 from harness import REPOSITORY, SOURCE
 from projects import make_cargo_project

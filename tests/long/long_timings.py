@@ -21,6 +21,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
 from harness import REPOSITORY, SOURCE
 from projects import make_project
 from timings_harness import BROWSER, Page, colors_of_rows, embedded, opened, slices
