@@ -145,7 +145,7 @@ def test_bad_archives_and_odd_names_fail_alone(tmp_path: Path) -> None:
     assert [each["status"] for each in told] == [*["failed"] * 4, "built"]
     assert "deep-1.0.tar cannot be unpacked: " in told[1]["note"]
     assert "no pyproject.toml" in told[2]["note"]
-    assert "compressed in an unusual way" in told[3]["note"]
+    assert "packed-1.0 is no Python project" in told[3]["note"]
     assert leftovers(tmp_path, tmp_path / "out") == []
     units = embedded(tmp_path / "out/timings.html")["units"]
     assert sum(unit[0] == "project" for unit in units) == 5
