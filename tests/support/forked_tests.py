@@ -19,11 +19,12 @@ from _pytest.runner import runtestprotocol
 __all__ = ["run_forked"]
 
 
-def run_forked(item: pytest.Item) -> list[pytest.TestReport]:
+def run_forked(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
     """Set up, call and tear down `item` in a fork; returns the reports.
 
     The fork tears down all that it finds set up, so `item` cannot share a fixture that needs to be
-    torn down with other tests.
+    torn down with other tests. Here, what `nextitem` has no use for is torn down, as after any
+    other test: the directory of `item` may have been set up for the one before.
     """
     with tempfile.TemporaryDirectory(prefix="forked-test-") as private:
         file = Path(private, "reports.json")
@@ -34,6 +35,7 @@ def run_forked(item: pytest.Item) -> list[pytest.TestReport]:
         if process == 0:
             _report_to(file, item)
         _, status = os.waitpid(process, 0)
+        item.session._setupstate.teardown_exact(nextitem)
         if not file.exists():
             return [_died(item, os.waitstatus_to_exitcode(status))]
         reports = json.loads(file.read_text(encoding="utf-8"))
