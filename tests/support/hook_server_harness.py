@@ -150,9 +150,13 @@ def open_wire(
     interpreter_options: tuple[str, ...] = (),
     server: Path = SERVER,
     hello: bool = True,
+    descriptors: tuple[int, ...] = (),
     **more: Any,
 ) -> Iterator[Wire]:
-    """A server over two pipes; it must end by itself when they are closed. `more` is for Popen."""
+    """A server over two pipes; it must end by itself when they are closed.
+
+    `descriptors`: what it has besides. `more` is for Popen.
+    """
     requests_in, requests_out = os.pipe()
     answers_in, answers_out = os.pipe()
     channel = ["--channel", str(requests_in), str(answers_out)]
@@ -160,7 +164,8 @@ def open_wire(
         [python, *interpreter_options, str(server), *options, *channel],
         env=environment,
         stdin=subprocess.DEVNULL,
-        **{"pass_fds": (requests_in, answers_out), **more},
+        pass_fds=(requests_in, answers_out, *descriptors),
+        **more,
     )
     os.close(requests_in)
     os.close(answers_out)

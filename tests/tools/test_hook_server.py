@@ -99,6 +99,24 @@ def test_a_hook_has_no_descriptor_of_the_server(wire: Wire, project: Path) -> No
     assert not pipes & {*found.values()}
 
 
+def test_a_hook_has_what_the_server_was_started_with(
+    mode: str, environment: dict[str, str], project: Path
+) -> None:
+    """As a jobserver's descriptors, which MAKEFLAGS names; and its umask."""
+    ends = os.pipe()
+    pipe = os.readlink(f"/proc/self/fd/{ends[0]}")
+    with open_wire(*MODES[mode], environment=environment, descriptors=ends, umask=0o027) as wire:
+        for more in ({}, {"environment": {**environment, "PYTHONHASHSEED": "1"}}):
+            found = wire.value("descriptors", source=project, **more)
+            assert [found[str(end)] for end in ends] == [pipe, pipe]
+            file = project / "talk"
+            wire.value("talk", source=project, stdout=str(file), **more)
+            assert stat.S_IMODE(file.stat().st_mode) == 0o640
+            file.unlink()
+    for end in ends:
+        os.close(end)
+
+
 def test_signals_are_as_in_a_fresh_process(
     mode: str, environment: dict[str, str], project: Path
 ) -> None:

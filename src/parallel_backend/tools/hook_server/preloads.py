@@ -8,6 +8,7 @@ hooks, above all ``setuptools.command.build_ext``, which looks for Cython once.
 
 from __future__ import annotations
 
+import gc
 import sys
 
 TYPE_CHECKING = False
@@ -70,9 +71,7 @@ def preload(names: tuple[str, ...]) -> None:
 
     It will fail in the hook's own process again, and be reported.
     """
-    import gc
-
-    before, path = {*sys.modules}, [*sys.path]
+    before, path, collects = {*sys.modules}, [*sys.path], gc.isenabled()
     gc.disable()  # hardly anything of a module is garbage
     try:
         for name in names:
@@ -86,7 +85,8 @@ def preload(names: tuple[str, ...]) -> None:
         sys.path[:] = path
         for name in {*sys.modules} - before:
             del sys.modules[name]
-    gc.enable()
+    if collects:
+        gc.enable()
 
 
 def _fill_caches() -> None:

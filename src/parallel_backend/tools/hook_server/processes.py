@@ -103,11 +103,13 @@ def start_worker(
     read, write = os.pipe()
     try:
         if _POSIX:
+            for descriptor in (read, reports):
+                os.set_inheritable(descriptor, True)
             process = subprocess.Popen(
                 [*command, "--channel", str(read), str(reports)],
                 cwd=source,
                 env=started_in[0],
-                pass_fds=(read, reports),
+                close_fds=False,  # a fork has what the server was started with, too
             )
         else:  # pragma: no cover - Windows hands on no other descriptors
             process = subprocess.Popen(
@@ -117,6 +119,7 @@ def start_worker(
         os.close(write)
         raise
     finally:
+        os.set_inheritable(reports, False)
         os.close(read)
     return Worker(process, write, started_in)
 

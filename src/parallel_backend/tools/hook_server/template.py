@@ -36,7 +36,7 @@ class Template:
         self._late = False
 
     def suits(self, request: Request) -> bool:
-        """Import what the first request's hook imports in any case; is it that of this one, too?"""
+        """Tell whether a hook imports what is imported here. The first one decides what that is."""
         names = preloads(request)
         if self._loaded is None:
             self._loaded = names
@@ -46,7 +46,7 @@ class Template:
         return names == self._loaded
 
     def is_unchanged(self) -> bool:
-        """Look whether an interpreter that starts now would find what this one found."""
+        """Tell whether an interpreter that starts now would find what this one found."""
         return (
             not self._late
             and all(_names(path) == names for path, names in self._directories.items())
