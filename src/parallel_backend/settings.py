@@ -145,27 +145,20 @@ def read_settings(
 
 
 def _jobs(value: object) -> int | Literal["auto"]:
+    return "auto" if _text(value) == "auto" else _whole_number(value)
+
+
+def _whole_number(value: object) -> int:
     text = _text(value)
-    return "auto" if text == "auto" else _whole_number(text)
-
-
-def _whole_number(text: str) -> int:
     if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
         raise ValueError(text)
     return int(text)
 
 
-def _seconds(value: object) -> int:
-    return _whole_number(_text(value))
-
-
-def _one_of(*words: str) -> Callable[[object], str]:
-    def parse(value: object) -> str:
-        if value not in words:
-            raise ValueError(value)
-        return str(value)
-
-    return parse
+def _extensions(value: object) -> str:
+    if value not in ("process", "serial"):
+        raise ValueError(value)
+    return str(value)
 
 
 def _memory(value: object) -> int:
@@ -227,12 +220,12 @@ class _Key(NamedTuple):
 
 _KEYS = {
     "jobs": _Key(_jobs, 'a whole number from 1, or "auto"'),
-    "extensions": _Key(_one_of("process", "serial"), '"process" or "serial"'),
+    "extensions": _Key(_extensions, '"process" or "serial"'),
     "memory-per-job": _Key(_memory, 'more than 0 with B, KiB, MiB, GiB or TiB, such as "2GiB"'),
     "keep-going": _Key(_switch, "true, false, 1, 0, yes, no, on or off"),
     "fresh": _Key(_switch, "true, false, 1, 0, yes, no, on or off"),
     "store-size": _Key(_memory, 'more than 0 with B, KiB, MiB, GiB or TiB, such as "2GiB"'),
-    "lock-timeout": _Key(_seconds, "seconds, a whole number from 1"),
+    "lock-timeout": _Key(_whole_number, "seconds, a whole number from 1"),
     "launcher": _Key(_launcher, 'a command such as "ccache", or "auto" or "none"'),
     "local-jobs": _Key(_local_jobs, 'a whole number from 1, or "auto"'),
     "timings": _Key(_folder, "the path of a folder"),
@@ -303,26 +296,17 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, _Found]:
 
 
 def _from_makeflags(makeflags: str) -> _Found | None:
-    """-jN, or else a jobserver.
+    """-jN, or else a jobserver."""
+    if not makeflags:
+        return None
+    from parallel_backend.jobserver.makeflags import find_auth, find_jobs
 
-    Words after ``--`` count too: GNU make puts only variable definitions there, and
-    :mod:`parallel_backend.jobserver` what make before 4.4 must not read.
-    """
-    words = re.findall(r"(?:\\.|\S)+", makeflags)
-    if words and not words[0].startswith("-"):
-        # Make writes its letters without a dash, and reads them so.
-        words[0] = "-" + words[0]
-    number = None
-    for word, following in zip(words, [*words, ""][1:], strict=True):
-        # Letters that take a value of their own cannot stand before the j.
-        match = re.fullmatch(r"(?:-[^-CEfIjlOoW\W]*j|--jobs=?)([0-9]*)", word)
-        if match:
-            digits = match[1] or following
-            number = int(digits) if re.fullmatch("0*[1-9][0-9]{0,8}", digits) else None
+    number = find_jobs(makeflags)
     if number is not None:
         return _Found(number, f"MAKEFLAGS -j{number}")
+    auth = find_auth(makeflags)
     # "-2,-2" is make's own way to say that there is none.
-    if any(re.match("--jobserver-(?:auth|fds)=[^-]", word) for word in words):
+    if auth and not auth.startswith("-"):
         return _Found(None, "the jobserver in MAKEFLAGS")
     return None
 
@@ -356,7 +340,7 @@ def _parse_parallel(found: _Found | None) -> _Found | None:
     if found is None:
         return None
     try:
-        return _Found(_whole_number(found.value.strip()), found.where)
+        return _Found(_whole_number(found.value), found.where)
     except ValueError as error:
         raise _wrong_value(found.where, found.value, "a whole number from 1") from error
 

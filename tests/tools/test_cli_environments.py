@@ -147,7 +147,7 @@ def test_an_environment_gets_what_is_required_and_no_more(
     log = tmp_path / "log"
     lent = lend_backend(tmp_path)
     environment = Isolated(
-        tmp_path / "environment",
+        folder=tmp_path / "environment",
         base=sys.executable,
         lent=lent,
         shared={"SHARED": "1"},

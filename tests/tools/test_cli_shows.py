@@ -46,28 +46,8 @@ def test_what_was_never_built_is_expected_to_take_what_its_sources_cost(tmp_path
     assert cost_of(folder) == 1000 + 500 + 300
     shutil.rmtree(folder / "build")
     assert cost_of(pack(folder)) == cost_of(pack(folder, ".zip")) == 1800
-    # As of extensions: what a source includes counts as often as it is read.
-    (folder / "a.c").write_text('#include "t.h"\n#include "t.h"\n' + "x" * 970)
-    (folder / "deep/include").mkdir(parents=True)
-    (folder / "deep/include/t.h").write_text("h" * 100)
-    assert cost_of(folder) == cost_of(pack(folder)) == cost_of(pack(folder, ".zip")) == 2000
     found = History(tmp_path / "none").estimates({"a": folder, "b": tmp_path / "missing"})
     assert found["a"] > found["b"] > 0
-
-
-def test_no_cost_is_told_of_what_would_take_too_much_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(history, "LARGEST", 1000)
-    monkeypatch.setattr(history, "MOST_READ", 2500)
-    files = {"one.c": "x" * 1000, "two.c": "y" * 1001, "three.c": "z" * 1000}
-    folder = make_project(tmp_path / "some", files=files)
-    os.mkfifo(folder / "fifo.c")
-    assert cost_of(folder) == 2000
-    (folder / "fifo.c").unlink()
-    assert cost_of(pack(folder)) == 2000
-    monkeypatch.setattr(history, "MOST_READ", 1500)
-    assert cost_of(folder) == cost_of(pack(folder)) == 1000
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"one": "x", "two": -1, "three": null}'])

@@ -13,7 +13,7 @@ import pytest
 
 from cli_harness import tar_of
 from parallel_backend.tools.cli import archives
-from parallel_backend.tools.cli.archives import ArchiveError, member_texts, stem, unpack
+from parallel_backend.tools.cli.archives import ArchiveError, member_sizes, stem, unpack
 
 
 def member(name: str, **more: object) -> tarfile.TarInfo:
@@ -59,7 +59,7 @@ def test_a_tar_file_is_unpacked_as_it_was_packed(tmp_path: Path, folder: Path, s
     assert (top / "sub/near").read_bytes() == b"long " * 100_000
     assert (top / "sub/deep/up").read_bytes() == (top / "same").read_bytes() == b"#!"
     assert stem(path) == "one-1.0"
-    assert dict(member_texts(path, suffixes={""}, largest=2))["one-1.0/run"] == b"#!"
+    assert dict(member_sizes(path))["one-1.0/run"] == 2
 
 
 def test_a_zip_file_is_unpacked_as_it_was_packed(tmp_path: Path, folder: Path) -> None:
@@ -74,13 +74,8 @@ def test_a_zip_file_is_unpacked_as_it_was_packed(tmp_path: Path, folder: Path) -
     assert (top / "text").read_text() == "long " * 100_000
     assert [os.access(top / name, os.X_OK) for name in ("run", "text")] == [True, False]
     assert stem(path) == "one-1.0"
-    found = dict(member_texts(path, suffixes={""}, largest=500_000))
-    assert {name: len(text) for name, text in found.items()} == {
-        "one-1.0/run": 2,
-        "one-1.0/text": 500_000,
-    }
-    assert [*member_texts(path, suffixes={".c"}, largest=500_000)] == []
-    assert dict(member_texts(path, suffixes={""}, largest=499_999)) == {"one-1.0/run": b"#!"}
+    sizes = {"one-1.0/": 0, "one-1.0/run": 2, "one-1.0/text": 500_000}
+    assert dict(member_sizes(path)) == sizes
 
 
 def test_the_last_of_several_members_with_one_name_counts(tmp_path: Path, folder: Path) -> None:
@@ -172,4 +167,4 @@ def test_a_broken_archive_is_one_line(
     with pytest.raises(ArchiveError, match="cannot be unpacked") as caught:
         unpack(path, folder)
     assert "\n" not in str(caught.value)
-    assert [*member_texts(path, suffixes={""}, largest=1 << 20)] == []
+    assert len([*member_sizes(path)]) <= 1

@@ -54,7 +54,9 @@ def connect(*, auth: str, makeflags: str, jobs: int | None) -> DescriptorPool:
 def _connect_path(*, path: str, jobs: int | None) -> DescriptorPool:
     try:
         # Looked at before it is opened: to open some devices does something already.
-        _check_kind(os.stat(path), path)
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
+            raise JobserverError(f"{path} is neither a FIFO nor a character device")
         fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
         raise JobserverError(f"{path} cannot be opened: {error.strerror}") from error
@@ -64,11 +66,6 @@ def _connect_path(*, path: str, jobs: int | None) -> DescriptorPool:
         environment=add_for_cargo(path=path, jobs=jobs),
         description=f"the jobserver at {path}",
     )
-
-
-def _check_kind(status: os.stat_result, path: str) -> None:
-    if not (stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode)):
-        raise JobserverError(f"{path} is neither a FIFO nor a character device")
 
 
 def _connect_pipe(*, reader: int, writer: int, makeflags: str, jobs: int | None) -> DescriptorPool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["find_auth", "is_tellable", "with_jobserver"]
+__all__ = ["find_auth", "find_jobs", "is_tellable", "with_jobserver"]
 
 _WORD = re.compile(r"(?:\\.|[^\s\\]|\\$)+", re.DOTALL)
 _AUTH = re.compile(r"--jobserver-(?:auth|fds)=(.*)", re.DOTALL)
@@ -33,6 +33,24 @@ def find_auth(makeflags: str) -> str | None:
     matches = (_AUTH.fullmatch(word) for word in _WORD.findall(makeflags))
     values = [match[1] for match in matches if match]
     return re.sub(r"\\(.)", r"\1", values[-1]) if values else None
+
+
+def find_jobs(makeflags: str) -> int | None:
+    """Return the number of the last -j, None without any or without a number.
+
+    It is looked for behind `--` too, as `find_auth` does.
+    """
+    words = _WORD.findall(makeflags)
+    if words and not words[0].startswith("-"):
+        # Make writes its letters without a dash, and reads them so.
+        words[0] = f"-{words[0]}"
+    number = None
+    for word, following in zip(words, [*words, ""][1:], strict=True):
+        match = re.fullmatch(rf"(?:-[^-{_TAKES_ARGUMENT}j\W]*j|--jobs=?)(\d*)", word, re.ASCII)
+        if match:
+            digits = match[1] or following
+            number = int(digits) if re.fullmatch("0*[1-9][0-9]{0,8}", digits) else None
+    return number
 
 
 def is_tellable(path: str) -> bool:

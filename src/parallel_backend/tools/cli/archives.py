@@ -1,4 +1,4 @@
-"""Source archives: unpacked as pip and build do it, and read for their sources."""
+"""Source archives: unpacked as pip and build do it, and looked through."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from parallel_backend.errors import ParallelBackendError
 
-__all__ = ["SUFFIXES", "ArchiveError", "member_texts", "stem", "unpack"]
+__all__ = ["SUFFIXES", "ArchiveError", "member_sizes", "stem", "unpack"]
 
 #: What a file's name may end with.
 SUFFIXES = (".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz", ".tar")
@@ -42,29 +42,15 @@ def stem(path: Path) -> str:
     return path.name[: -len(suffix)]
 
 
-def member_texts(
-    path: Path, *, suffixes: Container[str], largest: int
-) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of each file in an archive whose name ends so.
-
-    Files of more than `largest` bytes are skipped, and so is all that cannot be read.
-    """
-
-    def is_wanted(name: str, size: int) -> bool:
-        return os.path.splitext(name)[1].lower() in suffixes and size <= largest
-
+def member_sizes(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield name and size of each file in an archive, as far as it can be read."""
     with contextlib.suppress(*_UNREADABLE):
         if _is_zip(path):
             with zipfile.ZipFile(path) as archive:
-                for info in archive.infolist():
-                    if not info.is_dir() and is_wanted(info.filename, info.file_size):
-                        yield info.filename, archive.read(info)
-            return
-        with tarfile.open(path) as tar:
-            for member in tar:
-                if member.isreg() and is_wanted(member.name, member.size):
-                    stream = tar.extractfile(member)
-                    yield member.name, stream.read() if stream else b""
+                yield from ((info.filename, info.file_size) for info in archive.infolist())
+        else:
+            with tarfile.open(path) as tar:
+                yield from ((member.name, member.size) for member in tar)
 
 
 def unpack(path: Path, folder: Path, *, heed: Callable[[], None] = lambda: None) -> Path:

@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,15 @@ def _build(asked: argparse.Namespace, endings: Endings) -> tuple[bool, str]:
         private = Path(enter(_folder(prefix="parallel-backend-")))
         made = Path(enter(_folder(prefix=".parallel-backend-", dir=out)))
         settings = _settings(asked.jobs, config_settings, folder=private)
-        pool = enter(_opened(settings, private))
+        pool = enter(
+            open_pool(
+                makeflags=settings.makeflags,
+                jobs=settings.jobs,
+                slots=settings.slots,
+                private=private,
+                report=lambda line: _say(f"parallel-backend: {line}"),
+            )
+        )
         jobs = pool.limit or settings.slots()
         shop = Shop(
             python=python,
@@ -91,7 +99,7 @@ def _build(asked: argparse.Namespace, endings: Endings) -> tuple[bool, str]:
                     list(sources),
                     private=private,
                     jobs=jobs,
-                    report=_reporter(asked),
+                    report=lambda line: None if asked.quiet else _say(line),
                 )
             ),
         )
@@ -146,20 +154,8 @@ def _settings(jobs: int | None, config_settings: Mapping[str, Any], *, folder: P
     return read_settings(config_settings=told, environ=os.environ, folder=folder)
 
 
-@contextlib.contextmanager
-def _opened(settings: Settings, private: Path) -> Iterator[Pool]:
-    with open_pool(
-        makeflags=settings.makeflags,
-        jobs=settings.jobs,
-        slots=settings.slots,
-        private=private,
-        report=lambda line: print(f"parallel-backend: {line}", file=sys.stderr),
-    ) as pool:
-        yield pool
-
-
-def _reporter(asked: argparse.Namespace) -> Callable[[str], None]:
-    return lambda line: None if asked.quiet else print(line, file=sys.stderr, flush=True)
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _folder(*, prefix: str, dir: Path | None = None) -> tempfile.TemporaryDirectory[str]:

@@ -266,7 +266,7 @@ class Building:
         with self._lock:
             self._runner = runner
         environment = Isolated(
-            folder / "environment",
+            folder=folder / "environment",
             base=shop.python,
             lent=shop.lent,
             shared=shop.variables,

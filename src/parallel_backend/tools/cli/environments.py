@@ -127,40 +127,30 @@ def find_installer() -> Installer:
     return Installer(uv=uv, own_pip=uv is None and not has_pip())
 
 
+@dataclass(kw_only=True)
 class Isolated:
     """A new virtual environment in `folder`, made with the interpreter `base`.
 
     `lent`: the folder that `lend_backend` gave. `shared`: variables for all hooks.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        base: str,
-        lent: Path,
-        shared: Mapping[str, str],
-        runner: Runner,
-        installer: Installer,
-    ) -> None:
-        scripts = folder / "bin"
-        self.python = str(scripts / "python")
-        self._folder = folder
-        self._base = base
-        self._lent = lent
-        self._shared = shared
-        self._scripts = scripts
-        self._runner = runner
-        self._uv = installer.uv
-        self._own_pip = installer.own_pip
+    folder: Path
+    base: str
+    lent: Path
+    shared: Mapping[str, str]
+    runner: Runner
+    installer: Installer
+
+    def __post_init__(self) -> None:
+        self.python = str(self.folder / "bin" / "python")
 
     def create(self) -> None:
         """Make it. Raises EnvironmentFailedError."""
-        options = [] if self._own_pip else ["--without-pip"]
-        self._runner.run(self._base, "-I", "-m", "venv", *options, str(self._folder))
-        if self._own_pip:  # up to Python 3.11 setuptools comes with it
+        options = [] if self.installer.own_pip else ["--without-pip"]
+        self.runner.run(self.base, "-I", "-m", "venv", *options, str(self.folder))
+        if self.installer.own_pip:  # up to Python 3.11 setuptools comes with it
             pip = (self.python, "-Im", "pip", "uninstall", "--quiet", "--yes", "setuptools")
-            self._runner.run(*pip)
+            self.runner.run(*pip)
 
     def install(self, requirements: Sequence[str]) -> None:
         if not requirements:
@@ -172,30 +162,39 @@ class Isolated:
             raise EnvironmentFailedError(f"cannot install {wanted}: {error}") from error
 
     def _install(self, requirements: Sequence[str]) -> None:
-        if self._uv is not None:
+        if self.installer.uv is not None:
             variables = {key: text for key, text in os.environ.items() if key != "PYTHONPATH"}
-            variables["VIRTUAL_ENV"] = str(self._folder)
-            command = [self._uv, "pip", "install", "--python", self.python, "--", *requirements]
-            self._runner.run(*command, variables=variables)
+            variables["VIRTUAL_ENV"] = str(self.folder)
+            command = [
+                self.installer.uv,
+                "pip",
+                "install",
+                "--python",
+                self.python,
+                "--",
+                *requirements,
+            ]
+            self.runner.run(*command, variables=variables)
             return
         # pip heeds environment markers in files only.
-        file = self._folder / "requirements.txt"
+        file = self.folder / "requirements.txt"
         file.write_text("\n".join(requirements) + "\n", encoding="utf-8")
         pip = [sys.executable, "-m", "pip", "--python", self.python]
-        command = [self.python, "-Im", "pip"] if self._own_pip else pip
+        command = [self.python, "-Im", "pip"] if self.installer.own_pip else pip
         command += ["install", "--use-pep517", "--no-warn-script-location", "--no-compile"]
-        self._runner.run(*command, "--no-input", "--requirement", str(file))
+        self.runner.run(*command, "--no-input", "--requirement", str(file))
 
     def variables(self) -> dict[str, str]:
-        path = os.pathsep.join([str(self._scripts), os.environ.get("PATH", os.defpath)])
-        return {**os.environ, **self._shared, "PATH": path, "PYTHONPATH": str(self._lent)}
+        path = os.pathsep.join([str(self.folder / "bin"), os.environ.get("PATH", os.defpath)])
+        return {**os.environ, **self.shared, "PATH": path, "PYTHONPATH": str(self.lent)}
 
     def setuptools(self) -> int:
-        packages = map(str, self._folder.glob("lib/python*/site-packages"))
+        packages = map(str, self.folder.glob("lib/python*/site-packages"))
         found = [*distributions(name="setuptools", path=[*packages])]
         return _major(found[0].version) if found else 0
 
 
+@dataclass(kw_only=True)
 class Surrounding:
     """The environment of the interpreter `python`, as it is.
 
@@ -203,17 +202,14 @@ class Surrounding:
     that runs, and needs `build`.
     """
 
-    def __init__(
-        self, *, python: str, lent: Path, shared: Mapping[str, str], is_checked: bool
-    ) -> None:
-        self.python = python
-        self._lent = lent
-        self._shared = shared
-        self._is_checked = is_checked and python == sys.executable
+    python: str
+    lent: Path
+    shared: Mapping[str, str]
+    is_checked: bool
 
     def install(self, requirements: Sequence[str]) -> None:
         """Nothing, but see that whoever wants no isolation has installed them."""
-        if not self._is_checked:
+        if not self.is_checked or self.python != sys.executable:
             return
         try:
             from build import check_dependency
@@ -231,8 +227,8 @@ class Surrounding:
 
     def variables(self) -> dict[str, str]:
         before = os.environ.get("PYTHONPATH")
-        path = os.pathsep.join([str(self._lent), *([before] if before else [])])
-        return {**os.environ, **self._shared, "PYTHONPATH": path}
+        path = os.pathsep.join([str(self.lent), *([before] if before else [])])
+        return {**os.environ, **self.shared, "PYTHONPATH": path}
 
     def setuptools(self) -> int:
         code = "from importlib.metadata import version; print(version('setuptools'))"

@@ -10,24 +10,18 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from parallel_backend.engine.costs import Costs
 from parallel_backend.tools.cli import archives
 
 __all__ = ["History", "cost_of", "default_path"]
 
-_SOURCES = {".c", ".cc", ".cpp", ".cxx", ".m", ".mm", ".pyx", ".rs"}
-# What they include, and perhaps more than once.
-_READ = {*_SOURCES, ".def", ".h", ".hh", ".hpp", ".hxx", ".inc", ".inl", ".ipp", ".tcc"}
+# Files that are compiled, and how much of each byte. What Cython makes is much longer.
+_WEIGHTS = dict.fromkeys((".c", ".cc", ".cpp", ".cxx", ".m", ".mm", ".rs"), 1) | {".pyx": 30}
 _SKIPPED = {".git", ".hg", ".tox", ".nox", ".venv", "build", "node_modules", "venv"}
-# Seconds that a project without sources takes, and what of the costs is compiled in a second, until
-# some were built here.
+# Seconds that a project without sources takes, and bytes of source that are compiled in a second,
+# until some were built here.
 _LEAST = 2.0
-_SPEED = 500_000.0
+_SPEED = 200_000.0
 MOST_KEPT = 2000
-# Bytes that are read of one project to tell its cost, and of one file.
-MOST_READ = 64 << 20
-LARGEST = 16 << 20
-_MOST_FOLDERS = 8
 
 
 def default_path() -> Path:
@@ -40,42 +34,17 @@ def default_path() -> Path:
 
 
 def cost_of(source: Path) -> int:
-    """What all sources in a folder or an archive cost (see `engine.costs`), as if each were
-    compiled. Headers are looked for in all folders that are called ``include``, too."""
-    texts: dict[str, bytes] = {}
-    left = MOST_READ
-    for name, text in _texts(source):
-        left -= len(text)
-        if left < 0:
-            break
-        texts[os.path.normpath(name)] = text
-    folders = {os.path.dirname(name) for name in texts}
-    include = sorted(each for each in folders if os.path.basename(each) == "include")[
-        :_MOST_FOLDERS
-    ]
-    costs = Costs(texts.get)
-    return sum(
-        costs.of_source(name, include)
-        for name in texts
-        if os.path.splitext(name)[1].lower() in _SOURCES
-    )
+    """Return the size of all sources in a folder or an archive, those of Cython weighed."""
+    sizes = _sizes(source) if source.is_dir() else archives.member_sizes(source)
+    return sum(size * _WEIGHTS.get(os.path.splitext(name)[1].lower(), 0) for name, size in sizes)
 
 
-def _texts(source: Path) -> Iterator[tuple[str, bytes]]:
-    if source.is_dir():
-        return _files(source)
-    return archives.member_texts(source, suffixes=_READ, largest=LARGEST)
-
-
-def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
+def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [each for each in folders if each not in _SKIPPED]
         for name in names:
-            if os.path.splitext(name)[1].lower() in _READ:
-                path = os.path.join(parent, name)
-                with contextlib.suppress(OSError):
-                    if os.path.isfile(path) and os.stat(path).st_size <= LARGEST:
-                        yield os.path.relpath(path, folder), Path(path).read_bytes()
+            with contextlib.suppress(OSError):
+                yield name, os.path.getsize(os.path.join(parent, name))
 
 
 class History:

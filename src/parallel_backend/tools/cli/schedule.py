@@ -10,6 +10,7 @@ import selectors
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from parallel_backend.errors import JobserverError
@@ -71,66 +72,59 @@ def run_all(
     A signal that `endings` notes cancels all, and another one more harshly. `report` gets a
     line then, and if the pool turns out to be broken: then one task after another runs.
     """
-    _Run(tasks, pool=pool, watch=watch, endings=endings, report=report).run(keep_going=keep_going)
+    waiting = sorted(tasks, key=lambda task: -task.estimate)
+    _Run(waiting, pool, watch, endings, report).run(keep_going=keep_going)
 
 
+@dataclass
 class _Run(Generic[_Task]):
-    def __init__(
-        self,
-        tasks: Sequence[_Task],
-        *,
-        pool: Pool,
-        watch: Watch[_Task],
-        endings: Endings,
-        report: Callable[[str], None],
-    ) -> None:
-        self._waiting = sorted(tasks, key=lambda task: -task.estimate)
-        self._pool = pool
-        self._watch = watch
-        self._endings = endings
-        self._report = report
-        self._broken = False
-        self._running: dict[threading.Thread, tuple[_Task, bytes]] = {}
-        self._done: list[threading.Thread] = []
-        self._failed: list[_Task] = []
-        self._heeded = 0
-        self._again = 0.0
+    waiting: list[_Task]
+    pool: Pool
+    watch: Watch[_Task]
+    endings: Endings
+    report: Callable[[str], None]
+    broken: bool = False
+    running: dict[threading.Thread, tuple[_Task, bytes]] = field(default_factory=dict)
+    done: list[threading.Thread] = field(default_factory=list)
+    failed: list[_Task] = field(default_factory=list)
+    heeded: int = 0
+    again: float = 0.0
 
     def run(self, *, keep_going: bool) -> None:
         try:
             self._run(keep_going=keep_going)
         except BaseException:  # such as a terminal that is gone
-            for task, _ in self._running.values():
+            for task, _ in self.running.values():
                 task.cancel()
-            for thread in self._running:
+            for thread in self.running:
                 thread.join()
             raise
 
     def _run(self, *, keep_going: bool) -> None:
         while True:
-            if self._endings.number or (self._failed and not keep_going):
-                self._waiting.clear()
-            while self._waiting and (slot := self._slot()) is not None:
-                self._begin(self._waiting.pop(0), slot)
-            if not self._running:
+            if self.endings.number or (self.failed and not keep_going):
+                self.waiting.clear()
+            while self.waiting and (slot := self._slot()) is not None:
+                self._begin(self.waiting.pop(0), slot)
+            if not self.running:
                 return
             self._wait()
             self._heed_signals()
-            while self._done:
-                self._end(self._done.pop(0))
-            self._watch.look()
+            while self.done:
+                self._end(self.done.pop(0))
+            self.watch.look()
 
     def _slot(self) -> bytes | None:
-        held = [slot for _, slot in self._running.values()]
+        held = [slot for _, slot in self.running.values()]
         if _OWN not in held:
             return _OWN
-        if self._broken:
+        if self.broken:
             return None
         try:
-            return self._pool.acquire()
+            return self.pool.acquire()
         except JobserverError as error:
-            self._broken = True
-            self._report(f"{error}; going on with one project after another")
+            self.broken = True
+            self.report(f"{error}; going on with one project after another")
             return None
 
     def _begin(self, task: _Task, slot: bytes) -> None:
@@ -140,53 +134,53 @@ class _Run(Generic[_Task]):
                 is_done = task.run()
             finally:
                 if not is_done:
-                    self._failed.append(task)
-                self._done.append(thread)
-                self._endings.wake()
+                    self.failed.append(task)
+                self.done.append(thread)
+                self.endings.wake()
 
-        self._watch.begun(task)
+        self.watch.begun(task)
         thread = threading.Thread(target=work)
-        self._running[thread] = (task, slot)
+        self.running[thread] = (task, slot)
         thread.start()
 
     def _end(self, thread: threading.Thread) -> None:
-        task, slot = self._running.pop(thread)
+        task, slot = self.running.pop(thread)
         thread.join()
         if slot == _OWN:
             slot = self._hand_over()
-        if slot != _OWN and not self._broken:
+        if slot != _OWN and not self.broken:
             try:
-                self._pool.release(slot)
+                self.pool.release(slot)
             except JobserverError as error:
-                self._broken = True
-                self._report(f"{error}; going on with one project after another")
-        self._watch.ended(task)
+                self.broken = True
+                self.report(f"{error}; going on with one project after another")
+        self.watch.ended(task)
 
     def _hand_over(self) -> bytes:
         """Give our own slot to another task, whose token others can then use; that token."""
-        for thread, (task, slot) in self._running.items():
+        for thread, (task, slot) in self.running.items():
             if slot != _OWN:
-                self._running[thread] = (task, _OWN)
+                self.running[thread] = (task, _OWN)
                 return slot
         return _OWN
 
     def _wait(self) -> None:
-        limit = self._pool.limit
-        wants_more = self._waiting and not self._broken
+        limit = self.pool.limit
+        wants_more = self.waiting and not self.broken
         with selectors.DefaultSelector() as selector:
-            selector.register(self._endings, selectors.EVENT_READ)
-            if wants_more and (limit is None or len(self._running) < limit):
-                selector.register(self._pool, selectors.EVENT_READ)
+            selector.register(self.endings, selectors.EVENT_READ)
+            if wants_more and (limit is None or len(self.running) < limit):
+                selector.register(self.pool, selectors.EVENT_READ)
             with waiting(len(selector.get_map()) > 1):
                 selector.select(_LOOK)
-        self._endings.clear()
+        self.endings.clear()
 
     def _heed_signals(self) -> None:
         now = time.monotonic()
-        if self._endings.count > self._heeded or (self._again and now >= self._again):
-            if not self._heeded and self._running:
-                self._report("ending what runs; another signal ends it more harshly")
-            self._again = now + (_LATER if self._heeded else _AGAIN)
-            self._heeded = max(self._heeded, self._endings.count)
-            for task, _ in self._running.values():
+        if self.endings.count > self.heeded or (self.again and now >= self.again):
+            if not self.heeded and self.running:
+                self.report("ending what runs; another signal ends it more harshly")
+            self.again = now + (_LATER if self.heeded else _AGAIN)
+            self.heeded = max(self.heeded, self.endings.count)
+            for task, _ in self.running.values():
                 task.cancel()
