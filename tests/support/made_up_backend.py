@@ -201,8 +201,9 @@ def leave_work(folder: str, interrupted: bool = False) -> str:
         threading.main_thread().join()  # it has begun to wait for threads
         late("thread")
         if interrupted:
-            os.kill(os.getpid(), signal.SIGINT)
-            shown.wait()
+            # A signal just before the main thread waits for a lock does not wake it (CPython).
+            while not shown.wait(1):
+                os.kill(os.getpid(), signal.SIGINT)
 
     sys.excepthook = show
     atexit.register(late, "atexit")
