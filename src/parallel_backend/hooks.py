@@ -124,7 +124,7 @@ class Backend:
         function = getattr(backend.__legacy__ if self._legacy else backend, hook)
         arguments = (*folders[:1], settings.backend_config, *folders[1:])
         with contextlib.ExitStack() as stack:
-            from parallel_backend.engine import installed
+            from parallel_backend.build.session import installed
 
             timed = None
             if settings.timings is not None:

@@ -24,40 +24,8 @@ SAMPLES = sorted(folder.name for folder in PACKAGES.iterdir() if folder.is_dir()
 BUILT = [name for name in SAMPLES if not expectation(name).fails]
 BROKEN = [name for name in SAMPLES if expectation(name).fails]
 
-# How extensions are built, and with how many jobs. Every sample is built in each of the first...
-EVERY_SAMPLE = [("process", 8), ("thread", 8), ("serial", 2)]
-# ...and these, whose defect is a race or a lasting change of the compiler, in the others as well.
-OTHERS = [
-    ("process", 1),
-    ("process", 2),
-    ("thread", 1),
-    ("thread", 2),
-    ("serial", 1),
-    ("serial", 8),
-]
-RACING = [
-    "appends_compiler_so",
-    "build_clib_shared_source",
-    "own_object_names",
-    "replaces_compile",
-    "shared_source",
-    "undeclared_order",
-]
-
-# (sample, extensions, jobs) or (sample, extensions): why the serial result cannot be held there.
-NOT_HELD: dict[tuple[str, str, int] | tuple[str, str], str] = {}
-
-
-def _cases() -> list[Any]:
-    pairs = [(name, mode) for name in BUILT for mode in EVERY_SAMPLE]
-    pairs += [(name, mode) for name in RACING for mode in OTHERS]
-    cases = []
-    for name, (extensions, jobs) in sorted(pairs):
-        reason = NOT_HELD.get((name, extensions, jobs)) or NOT_HELD.get((name, extensions))
-        marks = [pytest.mark.xfail(reason=reason, strict=False)] if reason else []
-        identity = f"{name}-{extensions}-{jobs}"
-        cases.append(pytest.param(name, extensions, jobs, marks=marks, id=identity))
-    return cases
+# With how many jobs every sample is built.
+JOBS = (1, 2, 8)
 
 
 @pytest.fixture(scope="session")
@@ -88,13 +56,12 @@ def test_plain_setuptools_gives_the_expected_values(name: str, workshop: Path) -
     assert _values(name, wheel) == expectation(name).values
 
 
-@pytest.mark.parametrize(("name", "extensions", "jobs"), _cases())
-def test_a_sample_gives_the_serial_wheel(
-    name: str, extensions: str, jobs: int, workshop: Path
-) -> None:
+@pytest.mark.parametrize("jobs", JOBS)
+@pytest.mark.parametrize("name", BUILT)
+def test_a_sample_gives_the_serial_wheel(name: str, jobs: int, workshop: Path) -> None:
     folder = _fresh(name, workshop)
     serial = serial_wheel(folder, env=QUICK_COMPILE)
-    wheel = build_wheel(folder, jobs=jobs, extensions=extensions, env=QUICK_COMPILE)
+    wheel = build_wheel(folder, jobs=jobs, env=QUICK_COMPILE)
     if wheel.read_bytes() != serial.read_bytes():
         # Wrong values tell more than a list of members; right ones leave the bytes to be shown.
         assert _values(name, wheel) == expectation(name).values

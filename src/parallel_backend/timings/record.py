@@ -25,9 +25,9 @@ from typing import Any, Self
 __all__ = [
     "RECORDS",
     "Span",
+    "begun",
     "current",
     "happened",
-    "in_slot",
     "program",
     "recording",
     "slot_was_held",
@@ -73,15 +73,23 @@ class Span:
     `told`: it is noted when it begins, too, since its process may be killed.
     """
 
-    def __init__(
-        self, kind: str, name: object, *, whole: bool, told: bool, details: dict[str, Any]
+    def __init__(  # noqa: PLR0913 - what a note holds
+        self,
+        kind: str,
+        name: object,
+        *,
+        whole: bool,
+        told: bool,
+        details: dict[str, Any],
+        slot: int | None = None,
+        up: Span | None = None,
     ) -> None:
         self.kind = kind
         self.name = str(name)
         self.details = details
         self.kept = True
-        self.up = _within.get()
-        self._slot = _slot.get()
+        self.up = _within.get() if up is None else up
+        self._slot = _slot.get() if slot is None else slot
         self._whole = whole
         self._clock = time.process_time_ns if whole else time.thread_time_ns
         self.id = f"{os.getpid()}-{next(_numbers)}"
@@ -113,6 +121,14 @@ class Span:
         result = "cancelled" if name in ("Cancelled", "Terminated", "KeyboardInterrupt") else ""
         lines = str(error).strip().splitlines() or [name]
         self.note(result=result or "failed", error=lines[0][:_KEPT])
+
+    def used(self, status: int | None, usage: Any) -> None:
+        """What a process used that has ended; `usage` as `os.wait4` gives it, or None."""
+        if status is not None:
+            self.note(status=status)
+        if usage is not None:
+            cpu = int((usage.ru_utime + usage.ru_stime) * 1e9)
+            self.note(cpu=cpu, peak=_bytes(usage.ru_maxrss))
 
     def drop(self) -> None:
         """It is of no interest: nothing is noted. Not for what is told when it begins."""
@@ -181,41 +197,25 @@ def happened(kind: str, name: object, **details: Any) -> None:
         _write(kind, str(name), "", current().id if _within.get() else "", 0, now, now, details)
 
 
-class Program(Span):
-    """A process that is about to be started."""
+def begun(
+    kind: str, name: object, *, slot: int = 0, up: Span | None = None, **details: Any
+) -> Span | None:
+    """A command that begins in a job slot; call `end` when it is over. None where nothing is
+    recorded. `up`: what it happens in, if that is not what this thread is in."""
+    if _path is None:
+        return None
+    up = None if up is _NOTHING else up
+    # Linux lets a process begin with the peak of the one that starts it: less cannot be seen.
+    details["least"] = _peak()
+    return Span(kind, name, whole=False, told=_watched, details=details, slot=slot, up=up)
 
-    def ended(self, status: int | None, usage: Any) -> None:
-        """It has ended; `usage` as `os.wait4` gives it, or None."""
-        if status is not None:
-            self.note(status=status)
-        if usage is not None:
-            cpu = int((usage.ru_utime + usage.ru_stime) * 1e9)
-            self.note(cpu=cpu, peak=_bytes(usage.ru_maxrss))
-        self.end()
 
-
-def program(words: Any) -> Program | None:
-    """A process that is started now: tell its end by `ended`. None where nothing is recorded."""
+def program(words: Any) -> Span | None:
+    """A process that is started now. None where nothing is recorded."""
     if _path is None:
         return None
     first = words if isinstance(words, (str, bytes, os.PathLike)) else [*words, ""][0]
-    name = os.path.basename(os.fsdecode(first).partition(" ")[0])
-    # Linux lets a process begin with the peak of the one that starts it: less cannot be seen.
-    return Program("program", name, whole=False, told=False, details={"least": _peak()})
-
-
-@contextlib.contextmanager
-def in_slot(token: bytes | None) -> Iterator[None]:
-    """What begins in this ``with`` block, threads and forks included, is in the slot that
-    `engine.slots` calls by this token; None: in the same one as before."""
-    if token is None or _path is None:
-        yield
-        return
-    before = _slot.set(int(token))
-    try:
-        yield
-    finally:
-        _slot.reset(before)
+    return begun("program", os.path.basename(os.fsdecode(first).partition(" ")[0]))
 
 
 def slot_was_held(number: int, since: float) -> None:

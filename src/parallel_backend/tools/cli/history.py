@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from parallel_backend.engine.costs import Costs
+from parallel_backend.build.costs import Costs
 from parallel_backend.tools.cli import archives
 
 __all__ = ["History", "cost_of", "default_path"]

@@ -121,7 +121,7 @@ def _translate_apart(
 ) -> None:
     """Translate in forks until all is done or one has failed."""
     from parallel_backend.engine import crew
-    from parallel_backend.engine.slots import PoolSlots
+    from parallel_backend.build.slots import PoolSlots
 
     slots = PoolSlots(engine.open_pool(stack), engine.tally)
     if slots.most() == 1:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from parallel_backend.engine.inputs import digest
+from parallel_backend.records.fingerprints import digest
 
 __all__ = ["Store", "alone", "open_store"]
 
