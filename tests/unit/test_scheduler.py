@@ -339,7 +339,9 @@ def test_closing_ends_what_runs_and_begins_nothing(obedient: bool) -> None:
         runner.wait_for(*nodes[:2])
         made.close()
         assert runner.started == nodes[:2]
-        assert [kill for _, kill in runner.cancelled] == ([False] * 2 + [True] * 2)[: 2 + 2 * (not obedient)]
+        assert [kill for _, kill in runner.cancelled] == ([False] * 2 + [True] * 2)[
+            : 2 + 2 * (not obedient)
+        ]
         assert all(node.failed for node in nodes[:2])
 
 

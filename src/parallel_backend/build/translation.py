@@ -1,44 +1,339 @@
-"""Cython's ``cythonize()``, which a ``setup.py`` calls before anything compiles, on our tokens.
+"""Cython's ``cythonize()``, called in ``setup.py`` or while an extension is built, on our slots.
 
-It finds out what has to be translated as ever. Then each of these is translated in a fork, for
-which there has to be a job slot, instead of one after another. A project that chose ``nthreads``
-itself is left alone.
+It finds out what has to be translated as ever. Each of these is a node: a fork of a *translator*,
+a process that has imported Cython's compiler once, for which there has to be a job slot. A project
+that chose ``nthreads`` itself is left alone.
+
+Compilers find C files at their own paths only. So a file that is translated ahead goes there at
+once, with a time so old that Cython takes it for out of date; it counts when the serial build has
+come to it, and goes away again, or what was there comes back, if that never happens.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import io
 import os
+import pickle
+import pkgutil
+import shutil
+import signal
+import socket
+import struct
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from parallel_backend.build.runner import ForkNode, content_of
 from parallel_backend.timings.record import span
 
 if TYPE_CHECKING:
-    from parallel_backend.engine import Engine
+    from parallel_backend.build.session import Session
 
-__all__ = ["translate_at_once"]
+__all__ = ["Task", "Translations", "translate_at_once"]
 
 _local = threading.local()
+_LENGTH = struct.Struct("<I")
 
 
-def translate_at_once(
-    module: Any, engine: Engine, stack: contextlib.ExitStack, patches: contextlib.ExitStack
-) -> None:
-    """Replace ``cythonize()`` of a module that has just been imported, until `patches` is closed.
+@dataclass(frozen=True)
+class Task:
+    """One source: what ``cythonize_one()`` is called with, as bytes for another process."""
 
-    `stack`: what it opens is closed with it.
+    source: str
+    target: str
+    data: bytes
+
+    @classmethod
+    def of(cls, task: Sequence[Any]) -> Task:
+        """Raises what a class's own ``__reduce__`` raises."""
+        source, target = (os.path.abspath(os.fspath(path)) for path in task[:2])
+        return cls(source, target, pickle.dumps((os.getcwd(), tuple(task))))
+
+
+class Translations:
+    """The translations of one hook.
+
+    :param one: Cython's ``cythonize_one()``.
     """
+
+    def __init__(self, session: Session, one: Callable[..., Any]) -> None:
+        self._session = session
+        self._one = one
+        self._translator: _Translator | None = None
+        self._nodes: dict[str, _Node] = {}
+        #: In a recorder: is given what would be translated.
+        self.record: Callable[[Task], None] | None = None
+
+    def open(self) -> bool:
+        """Fork the translator, if there is none and there can be one; whether there is one."""
+        from parallel_backend.process_state import fork_is_safe
+
+        if self._translator is None and fork_is_safe():
+            self._session.open_scheduler()
+            self._translator = _Translator(self._one)
+            self._session.on_close(self._close)
+        return self._translator is not None
+
+    def _close(self) -> None:
+        self._session.scheduler.abandon(list(self._nodes.values()))
+        for node in self._nodes.values():
+            node.take_back()
+        if self._translator is not None:
+            self._translator.end()
+
+    def add(self, task: Task, number: int) -> _Node | None:
+        """Let a source be translated ahead; None: it cannot be."""
+        translator = self._translator
+        if translator is None or task.target in self._nodes:
+            return None
+        number_of_directory = len(os.listdir(self._session.folder))
+        directory = os.path.join(self._session.folder, f"translation-{number_of_directory}-{number}")
+        node = _Node(task, directory, translator, number=number)
+        self._nodes[task.target] = node
+        self._session.scheduler.add(node)
+        return node
+
+    def run(self, tasks: Sequence[tuple[Any, ...]]) -> None:
+        """Translate what a ``cythonize()`` of the serial build wants translated."""
+        if self.record is not None:
+            for task in tasks:
+                self.record(Task.of(task))
+            return
+        if len(tasks) > 1 and self._session.open_slots().limit != 1 and self.open():
+            for number, task in enumerate(tasks):
+                with contextlib.suppress(Exception):  # it does not pickle
+                    self.add(Task.of(task), number)
+        with self._session.tally.running():
+            for task in tasks:
+                self._translate(task)
+
+    def _translate(self, task: tuple[Any, ...]) -> None:
+        node = self._nodes.pop(os.path.abspath(os.fspath(task[1])), None)
+        scheduler = self._session.open_scheduler()
+        if node is not None:
+            node.claimed = True
+            scheduler.passed(node.number)
+            if scheduler.hurry(node):
+                node.dropped = True
+            node.done.wait()
+            if not node.failed and node.accept():
+                return
+        slot = scheduler.acquire()
+        try:
+            with span("translation", task[0], told=True):
+                self._one(*task)
+        finally:
+            scheduler.release(slot)
+
+
+class _Node(ForkNode):
+    """A source that is translated ahead, in `directory`."""
+
+    def __init__(
+        self, task: Task, directory: str, translator: _Translator, *, number: int
+    ) -> None:
+        self._task = task
+        self._directory = directory
+        self._translator = translator
+        self._inlet = -1
+        self._said = "", ""
+        self._is_placed = False
+        self._aside = ""
+        self.claimed = False
+        self.content = ""
+        size = 0
+        with contextlib.suppress(OSError):
+            size = os.path.getsize(task.source)
+        super().__init__(
+            number=number,
+            cost=40 * size,
+            is_local=True,
+            start=self._start,
+            collect=self._collect,
+            cancel=translator.kill,
+            name=task.source,
+        )
+
+    @property
+    def target(self) -> str:
+        return self._task.target
+
+    def _start(self) -> int:
+        os.mkdir(self._directory)
+        self._inlet = self._translator.begin(self._directory, self._task)
+        return self._inlet
+
+    def _collect(self) -> bool:
+        with open(self._inlet, "rb") as stream:
+            data = stream.read()
+        succeeded, *said = pickle.loads(data) if data else (False, "", "")
+        self._said = said[0], said[1]
+        if succeeded:
+            self._place()
+        return bool(succeeded)
+
+    def _place(self) -> None:
+        target = self.target
+        if os.path.lexists(target):
+            self._aside = os.path.join(self._directory, "aside")
+            shutil.copy2(target, self._aside)
+        made = os.path.join(self._directory, "made")
+        for name in os.listdir(made):
+            path = os.path.join(made, name)
+            os.utime(path, (1, 1))
+            _move(path, os.path.join(os.path.dirname(target), name))
+        self._is_placed = True
+        self.content = content_of(target)
+
+    def accept(self) -> bool:
+        """The serial build has come to it: it counts from now on."""
+        if not self._is_placed or content_of(self.target) != self.content:
+            return False
+        os.utime(self.target)
+        sys.stdout.write(self._said[0])
+        sys.stderr.write(self._said[1])
+        return True
+
+    def take_back(self) -> None:
+        """The serial build has never come to it."""
+        if self._is_placed and content_of(self.target) == self.content:
+            with contextlib.suppress(OSError):
+                os.unlink(self.target)
+                if self._aside:
+                    _move(self._aside, self.target)
+
+
+class _Translator:
+    """A process with Cython's compiler in it, which forks for each source."""
+
+    def __init__(self, one: Callable[..., Any]) -> None:
+        self._here, there = socket.socketpair()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                os.setpgid(0, 0)
+                self._here.close()
+                _serve(there, one)
+            finally:
+                os._exit(0)
+        there.close()
+        with contextlib.suppress(OSError):
+            os.setpgid(self._pid, self._pid)
+        from parallel_backend.build import interception
+
+        interception.started(self._pid)
+
+    def begin(self, directory: str, task: Task) -> int:
+        """Begin a translation; a descriptor from which its result can be read."""
+        inlet, outlet = os.pipe()
+        data = pickle.dumps((directory, task.data))
+        try:
+            socket.send_fds(self._here, [_LENGTH.pack(len(data))], [outlet])
+            self._here.sendall(data)
+        except BaseException:
+            os.close(inlet)
+            raise
+        finally:
+            os.close(outlet)
+        return inlet
+
+    def kill(self) -> None:
+        """End all translations, and itself."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        """Be gone."""
+        from parallel_backend.build import interception
+
+        self.kill()
+        self._here.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)
+        interception.ended(self._pid)
+
+
+def _serve(there: socket.socket, one: Callable[..., Any]) -> None:
+    """Be the translator, until the other end is closed."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for its forks
+    is_ready = False
+    while True:
+        head, descriptors, _, _ = socket.recv_fds(there, _LENGTH.size, 1)
+        if not head:
+            return
+        (length,) = _LENGTH.unpack(head)
+        data = b""
+        while len(data) < length:
+            data += there.recv(length - len(data))
+        if not is_ready:
+            is_ready = True
+            _import_compiler()
+        if os.fork() == 0:
+            try:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                there.close()
+                result = _work(one, *pickle.loads(data))
+                with open(descriptors[0], "wb") as stream:
+                    pickle.dump(result, stream)
+            finally:
+                os._exit(0)
+        os.close(descriptors[0])
+
+
+def _import_compiler() -> None:
+    """Import what Cython imports for its first source."""
+    import Cython.Compiler as package
+
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.name not in ("Tests", "Lexicon", "AutoDocTransforms"):
+            with contextlib.suppress(Exception):
+                importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+def _work(one: Callable[..., Any], directory: str, data: bytes) -> tuple[bool, str, str]:
+    """Translate one source into a directory of its own."""
+    folder, task = pickle.loads(data)
+    os.chdir(folder)
+    made = os.path.join(directory, "made")
+    os.mkdir(made)
+    out, err = io.StringIO(), io.StringIO()
+    source, target, *rest = task
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            one(source, os.path.join(made, os.path.basename(target)), *rest)
+        except BaseException:  # it is told by who tries again
+            return False, "", ""
+    return True, out.getvalue(), err.getvalue()
+
+
+def _move(source: str, target: str) -> None:
+    try:
+        os.replace(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
+# --- Cython's functions
+
+
+def translate_at_once(module: Any, session: Session, patches: contextlib.ExitStack) -> None:
+    """Replace ``cythonize()`` of a module that has just been imported, until `patches` is
+    closed."""
     try:
         whole, one = module.cythonize, module.cythonize_one
         signature = inspect.signature(whole)
     except (AttributeError, ValueError):
         return
+    translations = session.translations = Translations(session, one)
 
     def cythonize_one(*task: Any, **options: Any) -> Any:
         tasks: list[tuple[Any, ...]] | None = getattr(_local, "tasks", None)
@@ -56,7 +351,7 @@ def translate_at_once(
             modules = whole(*args, **options)
         finally:
             tasks, _local.tasks = _local.tasks, before
-        _translate(engine, stack, one, tasks)
+        translations.run(tasks)
         return modules
 
     patched = [True]  # whoever has kept it finds Cython's own way when the hook is over
@@ -76,91 +371,3 @@ def _put_back(name: str, ours: Any, original: Any) -> None:
     for place in (sys.modules.get("Cython.Build.Dependencies"), sys.modules.get("Cython.Build")):
         if getattr(place, name, None) is ours:
             setattr(place, name, original)
-
-
-@dataclass(eq=False)
-class _Unit:
-    """One source: what ``cythonize_one()`` is called with, and what became of it."""
-
-    task: tuple[Any, ...]
-    begun: bool = False
-    done: bool = False
-
-    @property
-    def output(self) -> str:
-        return str(self.task[1])
-
-    def cost(self) -> int:
-        """What it may cost to translate."""
-        try:
-            return os.path.getsize(self.task[0])
-        except OSError:
-            return 0
-
-
-def _translate(
-    engine: Engine,
-    stack: contextlib.ExitStack,
-    one: Callable[..., Any],
-    tasks: Sequence[tuple[Any, ...]],
-) -> None:
-    units = [_Unit(task) for task in tasks]
-    if len(units) > 1:
-        from parallel_backend.process_state import fork_is_safe
-
-        if fork_is_safe():
-            _translate_apart(engine, stack, one, units)
-    for unit in units:  # what has failed fails here, as it does without us
-        if not unit.done:
-            with span("translation", unit.task[0], told=True):
-                one(*unit.task)
-
-
-def _translate_apart(
-    engine: Engine, stack: contextlib.ExitStack, one: Callable[..., Any], units: list[_Unit]
-) -> None:
-    """Translate in forks until all is done or one has failed."""
-    from parallel_backend.engine import crew
-    from parallel_backend.build.slots import PoolSlots
-
-    slots = PoolSlots(engine.open_pool(stack), engine.tally)
-    if slots.most() == 1:
-        return
-    launcher = engine.open_launcher(stack)
-
-    def work(unit: _Unit) -> tuple[bool, str, str]:
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            launcher.local_slot(),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            try:
-                with span("translation", unit.task[0], whole=True, told=True):
-                    one(*unit.task)
-            except BaseException:  # it is told by who tries again
-                return False, "", ""
-        return True, out.getvalue(), err.getvalue()
-
-    def note(unit: _Unit, result: tuple[bool, str, str] | None) -> bool:
-        succeeded, out, err = result or (False, "", "")
-        sys.stdout.write(out)
-        sys.stderr.write(err)
-        unit.done = succeeded
-        return succeeded
-
-    def start(unit: _Unit) -> crew.Fork[_Unit]:
-        unit.begun = True
-        return crew.Fork(engine.private, work, note, unit)
-
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    try:
-        with engine.tally.running():
-            by_cost = sorted(units, key=_Unit.cost, reverse=True)
-            crew.run(by_cost, start, slots=slots, keep_going=False)
-    finally:
-        for unit in units:
-            if unit.begun and not unit.done:  # Cython would take half a file for a whole one
-                with contextlib.suppress(OSError):
-                    os.unlink(unit.output)

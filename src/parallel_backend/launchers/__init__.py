@@ -20,6 +20,7 @@ import sysconfig
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from parallel_backend.errors import SettingsError
 from parallel_backend.launchers.stable_paths import (
     StablePaths,
     mapped,
@@ -27,7 +28,6 @@ from parallel_backend.launchers.stable_paths import (
     stable_paths,
     wrapped,
 )
-from parallel_backend.errors import SettingsError
 from parallel_backend.settings import Settings
 
 __all__ = ["Launcher", "opened"]

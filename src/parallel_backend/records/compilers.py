@@ -12,8 +12,8 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from parallel_backend.records.fingerprints import digest, look_at
 from parallel_backend.records.environment_prefix import without_places
+from parallel_backend.records.fingerprints import digest, look_at
 
 __all__ = ["Compiler", "Compilers", "program_of"]
 
@@ -61,7 +61,9 @@ class Compilers:
         names = ("CC", "CXX", "LDSHARED", "LDCXXSHARED")
         self._trusted: set[tuple[str, ...]] = set()
         for name in names:
-            self._trust_words(shlex.split(os.environ.get(name) or sysconfig.get_config_var(name) or ""))
+            self._trust_words(
+                shlex.split(os.environ.get(name) or sysconfig.get_config_var(name) or "")
+            )
 
     def trust(self, compiler: Any) -> None:
         """Take what a distutils compiler runs for compilers, whatever their names are."""
@@ -160,7 +162,11 @@ def _ask_linker(program: tuple[str, ...], choice: tuple[str, ...], environment: 
     """Ask whether the linker can tell what it reads: GNU ld from 2.35 on, lld, mold."""
     answer = _answer_of(program, (*choice, f"-Wl,--dependency-file={os.devnull}", "-Wl,--help"))
     # Gold puts the whole path of what it makes into a version script's names.
-    if answer is None or b"--dependency-file" not in answer.stdout or b"[gold,bfd]" in answer.stdout:
+    if (
+        answer is None
+        or b"--dependency-file" not in answer.stdout
+        or b"[gold,bfd]" in answer.stdout
+    ):
         return Compiler("")
     names = [word.partition("=")[2] for word in choice if word.startswith("-fuse-ld=")]
     linkers = [_files_of((name,)) for name in ("ld", *names, *(f"ld.{name}" for name in names))]

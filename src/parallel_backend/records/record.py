@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,7 +43,13 @@ _TEMPORARY = "{temporary}/"
 _INCLUDE_PATHS = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH")
 
 # Options that make a compiler or a linker read what it does not tell.
-_UNTOLD = ("-specs", "--specs", "-fsanitize-ignorelist", "-fsanitize-blacklist", "--retain-symbols-file")
+_UNTOLD = (
+    "-specs",
+    "--specs",
+    "-fsanitize-ignorelist",
+    "-fsanitize-blacklist",
+    "--retain-symbols-file",
+)
 
 # What follows such an option gets into what is made.
 _TOLD = ("-D", "-U", "-Wl,", "-R")

@@ -73,7 +73,7 @@ class Span:
     `told`: it is noted when it begins, too, since its process may be killed.
     """
 
-    def __init__(  # noqa: PLR0913 - what a note holds
+    def __init__(
         self,
         kind: str,
         name: object,
