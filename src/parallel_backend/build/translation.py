@@ -66,6 +66,7 @@ class Translations:
         self._one = one
         self._translator: _Translator | None = None
         self._nodes: dict[str, _Node] = {}
+        self._young: list[str] = []
         #: In a recorder: is given what would be translated.
         self.record: Callable[[Task], None] | None = None
 
@@ -111,6 +112,16 @@ class Translations:
         with self._session.tally.running():
             for task in tasks:
                 self._translate(task)
+        if not self._session.is_recorded():
+            self.make_young()
+
+    def make_young(self) -> None:
+        """Give what was translated ahead the time of now: nothing compiles it any more, which
+        would see that it has changed."""
+        young, self._young = self._young, []
+        for path in young:
+            with contextlib.suppress(OSError):
+                os.utime(path)
 
     def _translate(self, task: tuple[Any, ...]) -> None:
         node = self._nodes.pop(os.path.abspath(os.fspath(task[1])), None)
@@ -122,6 +133,7 @@ class Translations:
                 node.dropped = True
             node.done.wait()
             if not node.failed and node.accept():
+                self._young.append(node.target)
                 return
         slot = scheduler.acquire()
         try:
@@ -194,7 +206,6 @@ class _Node(ForkNode):
         """The serial build has come to it: it counts from now on."""
         if not self._is_placed or content_of(self.target) != self.content:
             return False
-        os.utime(self.target)
         sys.stdout.write(self._said[0])
         sys.stderr.write(self._said[1])
         return True
