@@ -49,7 +49,6 @@ class Settings:
     :param jobs: the number of job slots that was asked for; None: the machine decides, or the
         jobserver that ``makeflags`` names.
     :param jobs_source: the place that decided ``jobs``, for humans.
-    :param extensions: how extensions are built side by side.
     :param memory_per_job: bytes of memory to count on for each job.
     :param keep_going: build what can be built before a failure is reported.
     :param launcher: what stands before the compiler: a command's words, "auto", or "none"; None:
@@ -67,7 +66,6 @@ class Settings:
 
     jobs: int | None = None
     jobs_source: str = "the machine"
-    extensions: Literal["process", "thread", "serial"] = "process"
     memory_per_job: int = _DEFAULT_MEMORY_PER_JOB
     keep_going: bool = False
     hooks: Literal["fork", "in-place"] = "fork"
@@ -221,7 +219,6 @@ class _Key(NamedTuple):
 
 _KEYS = {
     "jobs": _Key(_jobs, 'a whole number from 1, or "auto"'),
-    "extensions": _Key(_one_of("process", "thread", "serial"), '"process", "thread" or "serial"'),
     "memory-per-job": _Key(_memory, 'more than 0 with B, KiB, MiB, GiB or TiB, such as "2GiB"'),
     "keep-going": _Key(_switch, "true, false, 1, 0, yes, no, on or off"),
     "fresh": _Key(_switch, "true, false, 1, 0, yes, no, on or off"),

@@ -13,7 +13,6 @@ import pytest
 from harness import build_wheel, serial_wheel, wheel_bytes_equal
 from parallel_backend.engine import links
 from watched_builds import (
-    MODES,
     NO_OPTIMISATION,
     can_mount,
     eventually,
@@ -35,8 +34,7 @@ def mounted(command: str) -> list[str]:
     return [*launcher, "sh", "-c", f'{command} && exec "$@"', "sh"]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_full_disk_is_told_in_the_compiler_s_words(mode: str, tmp_path: Path) -> None:
+def test_a_full_disk_is_told_in_the_compiler_s_words(tmp_path: Path) -> None:
     folder = a_project(tmp_path)
     (folder / "build").mkdir()
     launcher = mounted(f"mount -t tmpfs -o size=48k tmpfs '{folder}/build'")
@@ -50,17 +48,16 @@ def test_a_full_disk_is_told_in_the_compiler_s_words(mode: str, tmp_path: Path) 
     assert "Traceback" not in done.stderr, done.output
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("inodes", [2, 8, 14])
 def test_a_full_disk_for_temporary_files_is_a_clear_error(
-    inodes: int, mode: str, tmp_path: Path
+    inodes: int, tmp_path: Path
 ) -> None:
     folder = a_project(tmp_path)
     full = tmp_path / "full"
     full.mkdir()
     launcher = mounted(f"mount -t tmpfs -o nr_inodes={inodes} tmpfs '{full}'")
     env = {**NO_OPTIMISATION, "TMPDIR": str(full)}
-    with running_build(folder, env=env, launcher=launcher, jobs=3, extensions=mode) as build:
+    with running_build(folder, env=env, launcher=launcher, jobs=3) as build:
         done = build.finish()
         assert done.returncode == 1, done.output
         build.assert_nothing_is_left()
@@ -68,20 +65,19 @@ def test_a_full_disk_for_temporary_files_is_a_clear_error(
     assert "Traceback" not in done.stderr, done.output
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", ["compile", "link"])
 def test_a_file_that_was_cut_short_is_not_taken_for_whole(
-    kind: str, mode: str, tmp_path: Path
+    kind: str, tmp_path: Path
 ) -> None:
     folder = a_project(tmp_path)
     expected = serial_wheel(folder, env=NO_OPTIMISATION)
     body = f'[ $kind = {kind} ] && ulimit -f 1\nreal "$@"'
     env = write_compiler(tmp_path / "cc", body)
-    with running_build(folder, env=env, jobs=2, extensions=mode) as build:
+    with running_build(folder, env=env, jobs=2) as build:
         done = build.finish()
         assert done.returncode == 1, done.output
         build.assert_nothing_is_left()
-    built = build_wheel(folder, jobs=2, extensions=mode, env=NO_OPTIMISATION)
+    built = build_wheel(folder, jobs=2, env=NO_OPTIMISATION)
     assert wheel_bytes_equal(built, expected)
 
 
@@ -130,19 +126,18 @@ real "$@"
 """
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", ["compile", "link"])
 def test_half_an_object_or_library_is_not_taken_for_whole_after_a_kill(
-    kind: str, mode: str, tmp_path: Path
+    kind: str, tmp_path: Path
 ) -> None:
     folder = write_extensions(tmp_path / "parts", {"a": 1, "b": 3, "c": 1})
     expected = serial_wheel(folder, env=NO_OPTIMISATION)
     log = tmp_path / "cc.log"
     env = write_compiler(tmp_path / "cc", HALF.format(kind=kind))
-    with running_build(folder, env=env, jobs=2, extensions=mode) as build:
+    with running_build(folder, env=env, jobs=2) as build:
         eventually(lambda: "half" in log.read_text(), "half a file was written")
         build.kill()
-    built = build_wheel(folder, jobs=2, extensions=mode, env=NO_OPTIMISATION)
+    built = build_wheel(folder, jobs=2, env=NO_OPTIMISATION)
     assert wheel_bytes_equal(built, expected)
 
 

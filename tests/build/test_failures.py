@@ -11,7 +11,6 @@ import pytest
 from failed_builds import compiled, fail
 from harness import PLAIN_BACKEND, HookRun, copy_package, run_hook
 from watched_builds import (
-    MODES,
     NO_OPTIMISATION,
     running_build,
     write_compiler,
@@ -60,8 +59,7 @@ def assert_report_is_last(done: HookRun, *, extension: str, source: str) -> None
 
 
 @pytest.mark.parametrize("quiet", [False, True], ids=["", "quiet"])
-@pytest.mark.parametrize("mode", MODES)
-def test_one_broken_source_of_forty_stops_the_build(mode: str, quiet: bool, tmp_path: Path) -> None:
+def test_one_broken_source_of_forty_stops_the_build(quiet: bool, tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", {"broken": 1, "parts": 40})
     (folder / "setup.py").write_text(
         "from setuptools import Extension, setup\n"
@@ -70,33 +68,31 @@ def test_one_broken_source_of_forty_stops_the_build(mode: str, quiet: bool, tmp_
     )
     env = write_compiler(tmp_path / "cc", BROKEN_COMPILER)
     words = {"quiet": "true"} if quiet else {}
-    done = fail(folder, env, jobs=3, extensions=mode, **words)
+    done = fail(folder, env, jobs=3, **words)
     assert_report_is_last(done, extension="parts", source="broken_0.c")
     assert len(compiled(tmp_path / "cc.log")) <= 6
 
 
 @pytest.mark.parametrize("quiet", [False, True], ids=["", "quiet"])
-@pytest.mark.parametrize("mode", MODES)
 def test_one_broken_extension_of_forty_stops_the_build(
-    mode: str, quiet: bool, tmp_path: Path
+    quiet: bool, tmp_path: Path
 ) -> None:
     names = {"broken": 1, **{f"part{number}": 1 for number in range(39)}}
     folder = write_extensions(tmp_path / "parts", names)
     env = write_compiler(tmp_path / "cc", BROKEN_COMPILER)
     words = {"quiet": "true"} if quiet else {}
-    done = fail(folder, env, jobs=3, extensions=mode, **words)
+    done = fail(folder, env, jobs=3, **words)
     assert_report_is_last(done, extension="broken", source="broken_0.c")
     assert len(compiled(tmp_path / "cc.log")) <= 6
 
 
-@pytest.mark.parametrize("mode", ["process", "thread"])
-def test_a_broken_extension_begins_nothing_that_stands_after_it(mode: str, tmp_path: Path) -> None:
+def test_a_broken_extension_begins_nothing_that_stands_after_it(tmp_path: Path) -> None:
     # The costliest, so that it is tried before what a serial build would have built first.
     names = {**{f"a{n}": 1 for n in range(8)}, "broken": 1, **{f"b{n}": 1 for n in range(31)}}
     costly = {"broken_0.c": f"/* {'long ' * 2000} */"}
     folder = write_extensions(tmp_path / "parts", names, contents=costly)
     env = write_compiler(tmp_path / "cc", BROKEN_COMPILER)
-    done = fail(folder, env, jobs=3, extensions=mode)
+    done = fail(folder, env, jobs=3)
     assert_report_is_last(done, extension="broken", source="broken_0.c")
     sources = compiled(tmp_path / "cc.log")
     assert len([source for source in sources if source.startswith("a")]) == 8
@@ -104,8 +100,7 @@ def test_a_broken_extension_begins_nothing_that_stands_after_it(mode: str, tmp_p
     assert sources.count("broken_0.c") == 2
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_broken_source_of_a_c_library_stops_the_build(mode: str, tmp_path: Path) -> None:
+def test_a_broken_source_of_a_c_library_stops_the_build(tmp_path: Path) -> None:
     folder = write_extensions(
         tmp_path / "parts",
         {"broken": 1, "part": 20},
@@ -113,7 +108,7 @@ def test_a_broken_source_of_a_c_library_stops_the_build(mode: str, tmp_path: Pat
         arguments="{'libraries': [('parts', {'sources': parts})]}",
     )
     env = write_compiler(tmp_path / "cc", BROKEN_COMPILER)
-    with running_build(folder, env=env, jobs=3, extensions=mode) as build:
+    with running_build(folder, env=env, jobs=3) as build:
         done = build.finish()
     assert done.returncode == 1, done.output
     assert done.stderr.rstrip("\n").split("\n")[-len(SAID) :] == SAID
@@ -144,12 +139,11 @@ fake
 """
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_keep_going_builds_the_rest_and_lists_every_failure(mode: str, tmp_path: Path) -> None:
+def test_keep_going_builds_the_rest_and_lists_every_failure(tmp_path: Path) -> None:
     names = {"a": 1, "broken1": 3, "b": 2, "broken2": 1, "c": 1, "d": 4}
     folder = write_extensions(tmp_path / "parts", names)
     env = write_compiler(tmp_path / "cc", KEEP_GOING_COMPILER)
-    done = fail(folder, env, jobs=3, extensions=mode, keep_going="true")
+    done = fail(folder, env, jobs=3, keep_going="true")
     sources = compiled(tmp_path / "cc.log")
     everything = {f"{name}_{number}.c" for name, count in names.items() for number in range(count)}
     assert set(sources) == everything
@@ -172,8 +166,7 @@ class Own(build_ext):
 """
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_keep_going_lists_every_failure_of_a_project_s_own_code(mode: str, tmp_path: Path) -> None:
+def test_keep_going_lists_every_failure_of_a_project_s_own_code(tmp_path: Path) -> None:
     folder = write_extensions(
         tmp_path / "parts",
         {"a": 1, "broken1": 1, "b": 1, "broken2": 1, "c": 1},
@@ -181,7 +174,7 @@ def test_keep_going_lists_every_failure_of_a_project_s_own_code(mode: str, tmp_p
         arguments="{'cmdclass': {'build_ext': Own}}",
     )
     env = write_compiler(tmp_path / "cc", "fake")
-    with running_build(folder, env=env, jobs=3, extensions=mode, keep_going="true") as build:
+    with running_build(folder, env=env, jobs=3, keep_going="true") as build:
         done = build.finish()
         assert done.returncode == 1, done.output
         build.assert_nothing_is_left()
@@ -196,15 +189,14 @@ def test_keep_going_lists_every_failure_of_a_project_s_own_code(mode: str, tmp_p
 # --- failures that the project has allowed for
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_an_optional_extension_may_fail_and_is_not_counted(mode: str, tmp_path: Path) -> None:
+def test_an_optional_extension_may_fail_and_is_not_counted(tmp_path: Path) -> None:
     folder = write_extensions(
         tmp_path / "parts",
         {"a": 1, "broken": 1, "b": 1},
         options={"broken": {"optional": True}},
     )
     env = write_compiler(tmp_path / "cc", KEEP_GOING_COMPILER)
-    with running_build(folder, env=env, jobs=2, extensions=mode) as build:
+    with running_build(folder, env=env, jobs=2) as build:
         done = build.finish()
         assert done.returncode == 0, done.output
     assert 'building extension "broken" failed' in done.stderr
@@ -265,12 +257,11 @@ def setup(**arguments):
 )
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     "code", [IN_BUILD_EXTENSION, IN_RUN, IN_SETUP], ids=["build_extension", "run", "setup"]
 )
 def test_a_failure_that_the_project_catches_still_shows_what_the_compiler_said(
-    code: str, mode: str, tmp_path: Path
+    code: str, tmp_path: Path
 ) -> None:
     folder = write_extensions(
         tmp_path / "parts",
@@ -279,7 +270,7 @@ def test_a_failure_that_the_project_catches_still_shows_what_the_compiler_said(
         arguments="{'cmdclass': {'build_ext': Pure}}",
     )
     env = write_compiler(tmp_path / "cc", KEEP_GOING_COMPILER)
-    with running_build(folder, env=env, jobs=2, extensions=mode) as build:
+    with running_build(folder, env=env, jobs=2) as build:
         done = build.finish()
         assert done.returncode == 0, done.output
     assert "pure Python instead" in done.output, done.output
@@ -302,8 +293,7 @@ class Own(build_ext):
 """
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_an_error_of_a_project_s_own_compile_is_raised_as_it_is(mode: str, tmp_path: Path) -> None:
+def test_an_error_of_a_project_s_own_compile_is_raised_as_it_is(tmp_path: Path) -> None:
     folder = write_extensions(
         tmp_path / "parts",
         {"a": 1, "broken": 3},

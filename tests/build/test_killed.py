@@ -11,7 +11,6 @@ import pytest
 from failed_builds import compiled, fail
 from harness import serial_wheel, wheel_bytes_equal
 from watched_builds import (
-    MODES,
     NO_OPTIMISATION,
     eventually,
     running_build,
@@ -22,11 +21,10 @@ from watched_builds import (
 # --- the compiler
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("compiler", ["/nonexistent/cc", "nonesuch"])
-def test_a_missing_compiler_is_named(compiler: str, mode: str, tmp_path: Path) -> None:
+def test_a_missing_compiler_is_named(compiler: str, tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", {"a": 3, "b": 1})
-    done = fail(folder, {"CC": compiler}, jobs=2, extensions=mode)
+    done = fail(folder, {"CC": compiler}, jobs=2)
     report = done.stderr.splitlines()
     assert f"'{compiler}' was not found" in report[-1]
     assert "extension 'a'" in done.stderr
@@ -46,17 +44,16 @@ real "$@"
 """
 
 
-def equal_to_serial(folder: Path, env: dict[str, str], *, mode: str, jobs: int = 3) -> None:
+def equal_to_serial(folder: Path, env: dict[str, str], *, jobs: int = 3) -> None:
     expected = serial_wheel(folder, env=NO_OPTIMISATION)
-    with running_build(folder, env=env, jobs=jobs, extensions=mode) as build:
+    with running_build(folder, env=env, jobs=jobs) as build:
         assert wheel_bytes_equal(build.wheel(), expected)
         build.assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("mode", ["process", "thread"])
 @pytest.mark.parametrize("body", [KILLED_ONCE, PROPER_KILLED_ONCE], ids=["driver", "proper"])
 def test_a_compiler_that_is_killed_once_among_others_builds(
-    body: str, mode: str, tmp_path: Path
+    body: str, tmp_path: Path
 ) -> None:
     folder = write_extensions(tmp_path / "parts", dict.fromkeys("abcdef", 1))
     flag = tmp_path / "killed"
@@ -70,13 +67,12 @@ def test_a_compiler_that_is_killed_once_among_others_builds(
     assert compiled(tmp_path / "cc.log").count("b_0.c") == 2
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_a_compiler_that_is_always_killed_is_an_error_that_names_the_signal(
-    mode: str, tmp_path: Path
+    tmp_path: Path
 ) -> None:
     folder = write_extensions(tmp_path / "parts", {"a": 1, "b": 4, "c": 1})
     body = '[ "$source" = b_2.c ] && { echo "last words" >&2; kill -KILL $$; }\nfake'
-    done = fail(folder, write_compiler(tmp_path / "cc", body), jobs=3, extensions=mode)
+    done = fail(folder, write_compiler(tmp_path / "cc", body), jobs=3)
     report = done.stderr[done.stderr.index("error: ") :]
     assert "extension 'b'" in report
     assert "b_2.c" in report
@@ -109,9 +105,8 @@ class Dying(build_ext):
     ],
     ids=["SIGKILL", "SIGSEGV", "exit-3", "exit-0"],
 )
-@pytest.mark.parametrize("mode", ["process", "serial"])
 def test_a_process_that_dies_is_an_error_that_tells_how(
-    death: str, told: str, mode: str, tmp_path: Path
+    death: str, told: str, tmp_path: Path
 ) -> None:
     folder = write_extensions(
         tmp_path / "parts",
@@ -120,7 +115,7 @@ def test_a_process_that_dies_is_an_error_that_tells_how(
         arguments="{'cmdclass': {'build_ext': Dying}}",
     )
     env = write_compiler(tmp_path / "cc", "fake")
-    done = fail(folder, env, jobs=2, extensions=mode)
+    done = fail(folder, env, jobs=2)
     last = done.stderr.splitlines()[-1]
     assert last.startswith("parallel-backend: error: "), done.output
     assert told in last
@@ -128,15 +123,14 @@ def test_a_process_that_dies_is_an_error_that_tells_how(
         assert "extension 'b'" in last
 
 
-@pytest.mark.parametrize("mode", ["process", "serial"])
-def test_the_last_words_of_a_process_that_dies_are_shown(mode: str, tmp_path: Path) -> None:
+def test_the_last_words_of_a_process_that_dies_are_shown(tmp_path: Path) -> None:
     folder = write_extensions(
         tmp_path / "parts",
         {"a": 1, "b": 1, "c": 1},
         code=DYING.format(death="os.kill(os.getpid(), signal.SIGKILL)"),
         arguments="{'cmdclass': {'build_ext': Dying}}",
     )
-    done = fail(folder, write_compiler(tmp_path / "cc", "fake"), jobs=2, extensions=mode)
+    done = fail(folder, write_compiler(tmp_path / "cc", "fake"), jobs=2)
     assert "last words" in done.output, done.output
 
 

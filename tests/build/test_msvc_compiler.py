@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from harness import build_wheel, copy_package, serial_wheel, wheel_bytes_equal
-from watched_builds import MODES
 
 JOBS = 4  # as many as the sample has extensions
 REAL = (sysconfig.get_config_var("CC") or "cc").split()[0]
@@ -107,15 +106,14 @@ def a_project(tmp_path: Path, code: str) -> Path:
 
 
 @pytest.mark.parametrize("code", [AS_ON_WINDOWS, PUT_BACK], ids=["", "put-back"])
-@pytest.mark.parametrize("mode", MODES)
 def test_extensions_that_share_a_source_get_the_serial_wheel(
-    mode: str, code: str, tmp_path: Path
+    code: str, tmp_path: Path
 ) -> None:
     folder = a_project(tmp_path, code)
     plain, _ = write_tools(tmp_path / "plain-tools")
     expected = serial_wheel(folder, env=plain)
     env, _ = write_tools(tmp_path / "tools", then="" if mode == "serial" else TOGETHER)
-    wheel = build_wheel(folder, jobs=JOBS, extensions=mode, env=env)
+    wheel = build_wheel(folder, jobs=JOBS, env=env)
     assert wheel_bytes_equal(wheel, expected)
 
 
@@ -124,13 +122,12 @@ def test_extensions_that_share_a_source_get_the_serial_wheel(
     [AS_ON_WINDOWS, INITIALIZED.replace("{more}", ""), PUT_BACK],
     ids=["", "project", "put-back"],
 )
-@pytest.mark.parametrize("mode", ["process", "thread"])
 def test_the_compiler_is_as_it_was_when_an_extension_is_built(
-    code: str, mode: str, tmp_path: Path
+    code: str, tmp_path: Path
 ) -> None:
     folder = a_project(tmp_path, code)
     env, log = write_tools(tmp_path / "tools")
-    build_wheel(folder, jobs=2, extensions=mode, env=env)
+    build_wheel(folder, jobs=2, env=env)
     # Each is compiled once: nothing was built again for what building has left behind.
     names = ["common.c"] * JOBS + [f"{name}.c" for name in ("east", "north", "south", "west")]
     assert sorted(log.read_text().split()) == names

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from setuptools._distutils.ccompiler import CCompiler
 
-from parallel_backend.engine.store import Store
+from parallel_backend.records.store import Store
 from rebuild_project import kill_session, make_tree, tiny_tree
 
 TINY = {"m.c": "int number = 1;\n"}

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from parallel_backend.engine import inputs, reuse
-from parallel_backend.engine.compilers import Compilers
-from parallel_backend.engine.inputs import time_of
-from parallel_backend.engine.installation import Installation
+from parallel_backend.records.compilers import Compilers
+from parallel_backend.records.fingerprints import time_of
+from parallel_backend.records.installation import Installation
 from parallel_backend.engine.reuse import Compilation, Link
-from parallel_backend.engine.store import open_store
+from parallel_backend.records.store import open_store
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc compiles, and tells")
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from harness import PLAIN_BACKEND, QUICK_COMPILE, HookRun, run_hook, wheel_bytes_equal
-from parallel_backend.engine import translation
+from parallel_backend.build import translation
 
 pytest.importorskip("Cython", reason="translates with Cython, of the test extra")
 
@@ -219,7 +219,7 @@ def test_what_was_replaced_is_there_again_after_a_hook(tmp_path: Path) -> None:
     import Cython.Build
     import Cython.Build.Dependencies as dependencies
 
-    from parallel_backend.engine import installed
+    from parallel_backend.build.session import installed
     from parallel_backend.settings import Settings
 
     def seen() -> tuple[object, ...]:

@@ -279,7 +279,7 @@ OUTCOMES = {
 @pytest.mark.parametrize("users", [False, True], ids=["no file", "own file"])
 @pytest.mark.parametrize(("where", "mode"), list(OUTCOMES))
 def test_the_file_is_gone_and_the_variable_as_before_when_a_hook_has_ended(
-    where: str, mode: str, users: bool, tmp_path: Path, out: Path
+    where: str, users: bool, tmp_path: Path, out: Path
 ) -> None:
     folder = make_project(tmp_path / "project", setup=PROBES)
     own, result, temporary = tmp_path / "own.cfg", tmp_path / "result", tmp_path / "temporary"

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parallel_backend.engine import inputs
-from parallel_backend.engine.headers import Search, absent_of, read_rule, told_apart
-from parallel_backend.engine.inputs import (
+from parallel_backend.records import fingerprints
+from parallel_backend.records.headers import Search, absent_of, read_rule, told_apart
+from parallel_backend.records.fingerprints import (
     Input,
     digest,
     has_changed,

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from parallel_backend.engine.launchers import Launcher
-from parallel_backend.engine.stable_paths import StablePaths, mapped, stable_paths, wrapped
+from parallel_backend.launchers import Launcher
+from parallel_backend.launchers.stable_paths import StablePaths, mapped, stable_paths, wrapped
 from parallel_backend.settings import Settings
 
 PROJECT, ENVIRONMENT = "/srv/project", "/tmp/env-x"

@@ -29,7 +29,6 @@ def test_without_any_setting_the_machine_decides(read: Read) -> None:
     assert settings == Settings(
         jobs=None,
         jobs_source="the machine",
-        extensions="process",
         memory_per_job=512 * MIB,
         keep_going=False,
         makeflags="",

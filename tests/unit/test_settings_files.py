@@ -110,7 +110,6 @@ def test_pyproject_tells_every_key(read: Read, tmp_path: Path) -> None:
     assert read() == Settings(
         jobs=3,
         jobs_source="[tool.parallel-backend] jobs in pyproject.toml",
-        extensions="serial",
         memory_per_job=2**30,
         keep_going=True,
     )

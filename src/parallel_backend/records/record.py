@@ -102,6 +102,8 @@ class Record:
         self.records = records
         self.output = output
         self.content = ""
+        #: What the command printed: standard output, standard error.
+        self.text = (b"", b"")
         self._words = list(words)
         self._environ = environ
         self._label = label
@@ -137,6 +139,8 @@ class Record:
         self._inputs = [self._from_record(values) for values in record["inputs"]]
         self._absent = [self._found(path) for path in record["absent"]]
         self.content = str(record["content"])
+        out, err = (text.encode("latin-1") for text in record["text"])
+        self.text = out, err
         self._known = True
         return True
 
@@ -160,6 +164,7 @@ class Record:
             record = {
                 "inputs": [[self._recorded(known.path), *known[1:]] for known in self._inputs],
                 "absent": [self._recorded(path) for path in self._absent],
+                "text": [text.decode("latin-1") for text in self.text],
             }
             self.records.store.keep(
                 self._key, self.output, record, part.line, build=self.records.build
@@ -206,6 +211,7 @@ class Record:
             self.records.installation.holds(line)
             and not any(has_changed(self._from_record(values)) for values in record["inputs"])
             and not any(os.path.lexists(self._found(path)) for path in record["absent"])
+            and len(record["text"]) == 2
         )
 
     def _recorded(self, path: str) -> str:
