@@ -62,7 +62,7 @@ print(ext.name, "was ended by", -child.wait(30))
 def test_a_project_can_end_what_it_has_started(
     end: str, number: int, options: str, tmp_path: Path
 ) -> None:
-    done = build_with(ENDED.format(end=end, options=options), tmp_path, mode=mode)
+    done = build_with(ENDED.format(end=end, options=options), tmp_path)
     for name in "ab":
         assert f"{name} was ended by {int(number)}\n" in done.stdout, done.output
 
@@ -78,10 +78,8 @@ os.read(ready, 1)
 """
 
 
-def test_what_a_project_leaves_running_is_ended_and_what_it_said_is_shown(
-    tmp_path: Path
-) -> None:
-    done = build_with(LEFT, tmp_path, mode=mode)
+def test_what_a_project_leaves_running_is_ended_and_what_it_said_is_shown(tmp_path: Path) -> None:
+    done = build_with(LEFT, tmp_path)
     for name in "ab":
         assert done.stdout.count(f"{name} says\n") == 1, done.output
         assert done.stderr.count(f"{name} says\n") == 1, done.output
@@ -90,7 +88,7 @@ def test_what_a_project_leaves_running_is_ended_and_what_it_said_is_shown(
 def test_lines_that_are_written_at_once_are_shown(tmp_path: Path) -> None:
     body = 'sys.stdout.writelines([f"{ext.name} one\\n", f"{ext.name} two\\n"])\n'
     body += 'sys.stderr.writelines(iter([f"{ext.name} three\\n"]))'
-    done = build_with(body, tmp_path, mode=mode)
+    done = build_with(body, tmp_path)
     for name in "ab":
         assert f"{name} one\n{name} two\n" in done.stdout, done.output
         assert f"{name} three\n" in done.stderr, done.output
@@ -121,6 +119,6 @@ def test_ctrl_c_while_a_project_s_own_code_runs_ends_the_build_in_distutils_word
 ) -> None:
     # As if it came then: the hook's own process runs this code.
     body = "print(ext.name, 'begins')\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(1000)"
-    done = build_with(body, tmp_path, mode="serial", status=1)
+    done = build_with(body, tmp_path, status=1)
     assert done.stderr == "interrupted\n", done.output
     assert "b begins" not in done.stdout

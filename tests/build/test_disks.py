@@ -49,9 +49,7 @@ def test_a_full_disk_is_told_in_the_compiler_s_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("inodes", [2, 8, 14])
-def test_a_full_disk_for_temporary_files_is_a_clear_error(
-    inodes: int, tmp_path: Path
-) -> None:
+def test_a_full_disk_for_temporary_files_is_a_clear_error(inodes: int, tmp_path: Path) -> None:
     folder = a_project(tmp_path)
     full = tmp_path / "full"
     full.mkdir()
@@ -66,9 +64,7 @@ def test_a_full_disk_for_temporary_files_is_a_clear_error(
 
 
 @pytest.mark.parametrize("kind", ["compile", "link"])
-def test_a_file_that_was_cut_short_is_not_taken_for_whole(
-    kind: str, tmp_path: Path
-) -> None:
+def test_a_file_that_was_cut_short_is_not_taken_for_whole(kind: str, tmp_path: Path) -> None:
     folder = a_project(tmp_path)
     expected = serial_wheel(folder, env=NO_OPTIMISATION)
     body = f'[ $kind = {kind} ] && ulimit -f 1\nreal "$@"'

@@ -57,9 +57,7 @@ WAYS = {
 }
 
 
-def interrupt(
-    folder: Path, tmp_path: Path, *, way: str, compiler: str, held: bytes = b"ab"
-) -> str:
+def interrupt(folder: Path, tmp_path: Path, *, way: str, compiler: str, held: bytes = b"ab") -> str:
     """Interrupt a build whose compilers would run for long; what it printed."""
     log = tmp_path / "cc.log"
     env = write_compiler(tmp_path / "cc", compiler)
@@ -85,9 +83,7 @@ def interrupt(
     [(way, mode) for way in WAYS for mode in MODES if mode == "process" or "INT-g" in way]
     + [("SIGTERM", "thread"), ("SIGTERM", "serial")],
 )
-def test_an_interrupted_build_ends_soon_and_leaves_nothing(
-    way: str, tmp_path: Path
-) -> None:
+def test_an_interrupted_build_ends_soon_and_leaves_nothing(way: str, tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", {"a": 3, "b": 1})
     interrupt(folder, tmp_path, mode=mode, way=way, compiler=SLOW)
 
@@ -104,7 +100,7 @@ def test_sources_that_compile_in_forks_are_ended_too(way: str, tmp_path: Path) -
 
 
 def test_many_compilers_that_will_not_end_are_killed_and_their_tokens_come_back(
-    tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     names = {f"one{number}": 1 for number in range(12)}
     if mode == "serial":

@@ -87,9 +87,7 @@ def assert_held(log: Path, limit: int, *, reached: bool = True) -> None:
 @pytest.mark.parametrize("jobs", [1, 2, 3, 8])
 def test_no_more_run_at_once_than_jobs(jobs: int, tmp_path: Path) -> None:
     log = tmp_path / "cc.log"
-    # setuptools' own build_ext, which threads are trusted with.
-    code = "" if mode == "thread" else WORKING
-    folder = a_project(tmp_path / "parts", log=log, code=code)
+    folder = a_project(tmp_path / "parts", log=log)
     env = write_compiler(tmp_path / "cc", COMPILER.format(together=jobs))
     with running_build(folder, env=env, jobs=jobs) as build:
         build.wheel()
@@ -124,12 +122,9 @@ def test_no_more_run_at_once_than_jobs_in_c_libraries(jobs: int, tmp_path: Path)
 
 
 @pytest.mark.parametrize("tokens", [b"", b"xyz"], ids=["0", "3"])
-def test_a_build_holds_to_the_tokens_of_an_outer_jobserver(
-    tokens: bytes, tmp_path: Path
-) -> None:
+def test_a_build_holds_to_the_tokens_of_an_outer_jobserver(tokens: bytes, tmp_path: Path) -> None:
     log = tmp_path / "cc.log"
-    code = "" if mode == "thread" else WORKING
-    folder = a_project(tmp_path / "parts", log=log, code=code)
+    folder = a_project(tmp_path / "parts", log=log)
     env = write_compiler(tmp_path / "cc", COMPILER.format(together=len(tokens) + 1))
     with (
         jobserver(tmp_path / "tokens", tokens) as served,

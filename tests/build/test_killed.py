@@ -52,9 +52,7 @@ def equal_to_serial(folder: Path, env: dict[str, str], *, jobs: int = 3) -> None
 
 
 @pytest.mark.parametrize("body", [KILLED_ONCE, PROPER_KILLED_ONCE], ids=["driver", "proper"])
-def test_a_compiler_that_is_killed_once_among_others_builds(
-    body: str, tmp_path: Path
-) -> None:
+def test_a_compiler_that_is_killed_once_among_others_builds(body: str, tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", dict.fromkeys("abcdef", 1))
     flag = tmp_path / "killed"
     proper = Path(f"{flag}-proper")
@@ -62,14 +60,12 @@ def test_a_compiler_that_is_killed_once_among_others_builds(
     (proper / "cc1").write_text(f"#!/bin/sh\n: >'{flag}'\nkill -KILL $$\n")
     (proper / "cc1").chmod(0o755)
     env = write_compiler(tmp_path / "cc", body.format(flag=flag))
-    equal_to_serial(folder, env, mode=mode)
+    equal_to_serial(folder, env)
     assert flag.exists()
     assert compiled(tmp_path / "cc.log").count("b_0.c") == 2
 
 
-def test_a_compiler_that_is_always_killed_is_an_error_that_names_the_signal(
-    tmp_path: Path
-) -> None:
+def test_a_compiler_that_is_always_killed_is_an_error_that_names_the_signal(tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", {"a": 1, "b": 4, "c": 1})
     body = '[ "$source" = b_2.c ] && { echo "last words" >&2; kill -KILL $$; }\nfake'
     done = fail(folder, write_compiler(tmp_path / "cc", body), jobs=3)

@@ -32,9 +32,7 @@ def test_a_jobserver_that_has_ended_leaves_one_job(tmp_path: Path) -> None:
     assert most_at_once(tmp_path / "cc.log") == 1
 
 
-def test_a_jobserver_that_goes_away_in_mid_build_takes_no_token_back(
-    tmp_path: Path
-) -> None:
+def test_a_jobserver_that_goes_away_in_mid_build_takes_no_token_back(tmp_path: Path) -> None:
     try:
         master, slave = os.openpty()
     except OSError as error:

@@ -106,9 +106,7 @@ def a_project(tmp_path: Path, code: str) -> Path:
 
 
 @pytest.mark.parametrize("code", [AS_ON_WINDOWS, PUT_BACK], ids=["", "put-back"])
-def test_extensions_that_share_a_source_get_the_serial_wheel(
-    code: str, tmp_path: Path
-) -> None:
+def test_extensions_that_share_a_source_get_the_serial_wheel(code: str, tmp_path: Path) -> None:
     folder = a_project(tmp_path, code)
     plain, _ = write_tools(tmp_path / "plain-tools")
     expected = serial_wheel(folder, env=plain)
@@ -122,9 +120,7 @@ def test_extensions_that_share_a_source_get_the_serial_wheel(
     [AS_ON_WINDOWS, INITIALIZED.replace("{more}", ""), PUT_BACK],
     ids=["", "project", "put-back"],
 )
-def test_the_compiler_is_as_it_was_when_an_extension_is_built(
-    code: str, tmp_path: Path
-) -> None:
+def test_the_compiler_is_as_it_was_when_an_extension_is_built(code: str, tmp_path: Path) -> None:
     folder = a_project(tmp_path, code)
     env, log = write_tools(tmp_path / "tools")
     build_wheel(folder, jobs=2, env=env)

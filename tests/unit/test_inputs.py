@@ -148,7 +148,7 @@ def test_a_file_that_may_have_changed_meanwhile_counts_as_changed(tmp_path: Path
 
 
 def test_a_large_file_has_no_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "_LARGE", 10)
+    monkeypatch.setattr(fingerprints, "_LARGE", 10)
     (tmp_path / "large").write_bytes(b"0" * 10)
     assert look_at("large").content
     (tmp_path / "large").write_bytes(b"0" * 11)
@@ -204,7 +204,7 @@ def test_the_project_s_files_are_not_installed(tmp_path: Path) -> None:
 def test_a_project_inside_an_interpreter_s_folder_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inputs, "_INSTALLED", (str(tmp_path) + os.sep,))
+    monkeypatch.setattr(fingerprints, "_INSTALLED", (str(tmp_path) + os.sep,))
     project = tmp_path / "src" / "project"
     project.mkdir(parents=True)
     monkeypatch.chdir(project)

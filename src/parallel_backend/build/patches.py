@@ -98,12 +98,14 @@ def _filter_build_errors(session: Session, original: Callable[..., Any]) -> Call
     def _filter_build_errors(self: Any, extension: Any) -> Iterator[None]:
         replay = session.replay
         before, replay.extension = replay.extension, extension.name
+        replay.forget_command()
         try:
             with original(self, extension):
                 try:
                     yield
                 except Exception as error:
-                    told = failure_report.reported(error, extension.name, replay.last_command())
+                    where = f"extension {extension.name!r}"
+                    told = failure_report.reported(error, where, replay.last_command())
                     if told is error:
                         raise
                     raise told from error.__cause__
@@ -121,7 +123,14 @@ def _run_build_clib(session: Session, original: Callable[..., None]) -> Callable
     def run(self: Any) -> None:
         if not self.libraries:
             return
-        session.run(lambda: original(self), self)
+        session.replay.forget_command()
+        try:
+            session.run(lambda: original(self), self)
+        except Exception as error:
+            told = failure_report.reported(error, "C libraries", session.replay.last_command())
+            if told is error:
+                raise
+            raise told from error.__cause__
 
     return run
 
