@@ -78,14 +78,10 @@ def interrupt(folder: Path, tmp_path: Path, *, way: str, compiler: str, held: by
     return done.output
 
 
-@pytest.mark.parametrize(
-    ("way", "mode"),
-    [(way, mode) for way in WAYS for mode in MODES if mode == "process" or "INT-g" in way]
-    + [("SIGTERM", "thread"), ("SIGTERM", "serial")],
-)
+@pytest.mark.parametrize("way", list(WAYS))
 def test_an_interrupted_build_ends_soon_and_leaves_nothing(way: str, tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", {"a": 3, "b": 1})
-    interrupt(folder, tmp_path, mode=mode, way=way, compiler=SLOW)
+    interrupt(folder, tmp_path, way=way, compiler=SLOW)
 
 
 @pytest.mark.parametrize("way", ["SIGINT-group", "SIGTERM"])
@@ -96,18 +92,16 @@ def test_sources_that_compile_in_forks_are_ended_too(way: str, tmp_path: Path) -
         code=REPLACED,
         arguments="{'cmdclass': {'build_ext': Replaced}}",
     )
-    interrupt(folder, tmp_path, mode=mode, way=way, compiler=SLOW)
+    interrupt(folder, tmp_path, way=way, compiler=SLOW)
 
 
 def test_many_compilers_that_will_not_end_are_killed_and_their_tokens_come_back(
     tmp_path: Path,
 ) -> None:
     names = {f"one{number}": 1 for number in range(12)}
-    if mode == "serial":
-        names = {"one": 12}
     folder = write_extensions(tmp_path / "parts", names)
     compilers = b"abcdefghijk"
-    interrupt(folder, tmp_path, mode=mode, way="SIGINT", compiler=STUBBORN, held=compilers)
+    interrupt(folder, tmp_path, way="SIGINT", compiler=STUBBORN, held=compilers)
 
 
 @pytest.mark.parametrize("way", ["SIGINT-group", "SIGTERM"])
@@ -117,7 +111,7 @@ def test_the_compilers_of_a_c_library_are_ended_too(way: str, tmp_path: Path) ->
         {"a": 5},
         arguments="{'libraries': [('l', {'sources': [f'a_{n}.c' for n in range(5)]})]}",
     )
-    interrupt(folder, tmp_path, mode="process", way=way, compiler=SLOW)
+    interrupt(folder, tmp_path, way=way, compiler=SLOW)
 
 
 def test_linkers_are_ended_too(tmp_path: Path) -> None:
@@ -126,8 +120,7 @@ def test_linkers_are_ended_too(tmp_path: Path) -> None:
     log = tmp_path / "cc.log"
     env = write_compiler(tmp_path / "cc", compiler)
     with running_build(folder, env=env, jobs=2) as build:
-        number = 1 if mode == "serial" else 2
-        eventually(lambda: log.read_text().count("+") == number, "the linkers run")
+        eventually(lambda: log.read_text().count("+") == 2, "the linkers run")
         build.process.terminate()
         assert build.finish(SOON).returncode == -signal.SIGTERM
         build.assert_nothing_is_left()
@@ -135,7 +128,7 @@ def test_linkers_are_ended_too(tmp_path: Path) -> None:
 
 def test_an_interrupt_shows_no_more_than_python_s_own_lines(tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", {"a": 3, "b": 1})
-    text = interrupt(folder, tmp_path, mode="process", way="SIGINT-group", compiler=SLOW)
+    text = interrupt(folder, tmp_path, way="SIGINT-group", compiler=SLOW)
     assert text.rstrip().endswith("KeyboardInterrupt"), text
     assert "error:" not in text
 

@@ -12,7 +12,6 @@ from failed_builds import compiled, fail
 from harness import serial_wheel, wheel_bytes_equal
 from watched_builds import (
     NO_OPTIMISATION,
-    eventually,
     running_build,
     write_compiler,
     write_extensions,
@@ -73,7 +72,7 @@ def test_a_compiler_that_is_always_killed_is_an_error_that_names_the_signal(tmp_
     assert "extension 'b'" in report
     assert "b_2.c" in report
     assert "SIGKILL" in report
-    assert report.endswith("last words\n"), report
+    assert done.stderr.splitlines()[-2] == "last words", done.stderr
 
 
 # --- workers
@@ -115,8 +114,6 @@ def test_a_process_that_dies_is_an_error_that_tells_how(
     last = done.stderr.splitlines()[-1]
     assert last.startswith("parallel-backend: error: "), done.output
     assert told in last
-    if mode == "process":
-        assert "extension 'b'" in last
 
 
 def test_the_last_words_of_a_process_that_dies_are_shown(tmp_path: Path) -> None:
@@ -128,27 +125,3 @@ def test_the_last_words_of_a_process_that_dies_are_shown(tmp_path: Path) -> None
     )
     done = fail(folder, write_compiler(tmp_path / "cc", "fake"), jobs=2)
     assert "last words" in done.output, done.output
-
-
-def test_a_worker_that_is_killed_from_outside_leaves_no_compiler_and_is_made_up_for(
-    tmp_path: Path,
-) -> None:
-    folder = write_extensions(tmp_path / "parts", {"a": 1, "b": 1, "c": 1})
-    body = """
-case $source$(grep -c '^b_0.c' {log}) in
-    b_0.c0) log "$source $$ $PPID"; exec sleep 1000 ;;
-    b_0.c*) log "$source again" ;;
-esac
-real "$@"
-""".replace("{log}", f"'{tmp_path / 'cc.log'}'")
-    log = tmp_path / "cc.log"
-    env = write_compiler(tmp_path / "cc", body)
-    expected = serial_wheel(folder, env=NO_OPTIMISATION)
-    with running_build(folder, env=env, jobs=2) as build:
-        eventually(lambda: "b_0.c" in log.read_text(), "the compiler runs")
-        compiler, worker = map(int, log.read_text().split()[1:])
-        os.kill(worker, signal.SIGKILL)
-        assert wheel_bytes_equal(build.wheel(), expected)
-        assert compiler not in build.processes()
-        build.assert_nothing_is_left()
-    assert "b_0.c again" in log.read_text()
