@@ -39,9 +39,10 @@ class FakeRunner:
             return None
         return self._ends[node][0].fileno()
 
-    def ended(self, node: Node) -> None:
+    def ended(self, node: Node) -> bool:
         for end in self._ends.pop(node):
             end.close()
+        return node not in self.fails
 
     def finish(self, node: Node) -> bool:
         return node not in self.fails

@@ -178,10 +178,10 @@ class CommandRunner:
         node.watch = Watch(node.process.pid)
         return node.watch.fileno()
 
-    def ended(self, node: Any) -> None:
+    def ended(self, node: Any) -> bool:
         self._tally.busy += time.monotonic() - node.began
         if isinstance(node, ForkNode):
-            return
+            return True
         assert node.watch is not None
         status, usage = node.watch.result()
         node.status = status
@@ -192,6 +192,7 @@ class CommandRunner:
         node.text = read_all(node.streams[0]), read_all(node.streams[1])
         if node.span is not None:
             node.span.used(status, usage)
+        return status == 0
 
     def finish(self, node: Any) -> bool:
         if isinstance(node, ForkNode):

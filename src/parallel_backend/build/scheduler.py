@@ -59,8 +59,8 @@ class Runner(Protocol):
         None: there was nothing to run, it is done.
         """
 
-    def ended(self, node: Any) -> None:
-        """Take note that a command has ended: quick, its slot is still held."""
+    def ended(self, node: Any) -> bool:
+        """Take note that a command has ended, quickly: its slot is still held. False: it failed."""
 
     def finish(self, node: Any) -> bool:
         """Collect the result of a command that has ended; whether it succeeded."""
@@ -91,7 +91,9 @@ class _Request:
 
 
 # Seconds that commands get to end when they are told to, before they are killed.
-_PATIENCE = 3.0
+_PATIENCE = 1.0
+# Seconds after which programs that nobody waits for are no reason to wait any more.
+_STUCK = 3.0
 
 
 class Scheduler:
@@ -308,7 +310,7 @@ class Scheduler:
         for descriptor in wanted - known:
             selector.register(descriptor, selectors.EVENT_READ)
         stuck = self._is_stuck()
-        ready = [key.fd for key, _ in selector.select(_PATIENCE if stuck else None)]
+        ready = [key.fd for key, _ in selector.select(_STUCK if stuck else None)]
         if stuck and not ready:
             self._begin(force=True)
         for descriptor in ready:
@@ -332,7 +334,9 @@ class Scheduler:
         for descriptor in descriptors:
             if descriptor in self._running:
                 node, slot = self._running.pop(descriptor)
-                self._runner.ended(node)
+                if not self._runner.ended(node):
+                    with self._lock:
+                        self._note_failure(node)
                 self._give(slot)
                 ended.append(node)
             elif (callback := self._watched.get(descriptor)) is not None:
@@ -357,9 +361,13 @@ class Scheduler:
     def _settle(self, node: Node, *, failed: bool) -> None:
         with self._lock:
             node.failed = failed
-            if failed and not node.urgent:
-                self._failures.add(node.number)
+            if failed:
+                self._note_failure(node)
             self._note_done(node)
+
+    def _note_failure(self, node: Node) -> None:
+        if not node.urgent and not node.dropped:
+            self._failures.add(node.number)
 
     def _note_done(self, node: Node) -> None:
         node.begun = True

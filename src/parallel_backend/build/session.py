@@ -186,6 +186,10 @@ class Session:
             stop = self._record(function, command)
             try:
                 return function()
+            except BaseException as error:
+                if not isinstance(error, Exception):  # told to end: all that runs, at once
+                    self.scheduler.close()
+                raise
             finally:
                 stop()
                 self.replay.forget_the_rest()
