@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from harness import build_wheel, serial_wheel, wheel_bytes_equal
-from parallel_backend.engine import links
 from watched_builds import (
     NO_OPTIMISATION,
     can_mount,
@@ -38,13 +35,11 @@ def test_a_full_disk_is_told_in_the_compiler_s_words(tmp_path: Path) -> None:
     folder = a_project(tmp_path)
     (folder / "build").mkdir()
     launcher = mounted(f"mount -t tmpfs -o size=48k tmpfs '{folder}/build'")
-    with running_build(
-        folder, env=NO_OPTIMISATION, launcher=launcher, jobs=3, extensions=mode
-    ) as build:
+    with running_build(folder, env=NO_OPTIMISATION, launcher=launcher, jobs=3) as build:
         done = build.finish()
         assert done.returncode == 1, done.output
         build.assert_nothing_is_left()
-    assert "No space left on device" in done.stderr[done.stderr.index("error: ") :]
+    assert "No space left on device" in done.stderr[-1000:]
     assert "Traceback" not in done.stderr, done.output
 
 
@@ -153,17 +148,3 @@ def test_a_build_after_a_kill_at_any_moment_gives_the_whole_wheel(
         build.kill()
     built = build_wheel(folder, jobs=2, env=NO_OPTIMISATION)
     assert wheel_bytes_equal(built, expected)
-
-
-def test_what_is_linked_to_a_device_does_not_replace_it(tmp_path: Path) -> None:
-    scope: Any = SimpleNamespace(objects={})
-    engine: Any = SimpleNamespace(private=tmp_path)
-    device, file = tmp_path / "device", tmp_path / "file"
-    os.mkfifo(device)
-    file.touch()
-    for path, is_moved in ((device, False), (file, True), (tmp_path / "new", True)):
-        with links._whole(engine, scope, str(path)) as place:
-            assert (place != str(path)) == is_moved
-            if is_moved:
-                Path(place).write_text("whole")
-        assert path.is_fifo() or path.read_text() == "whole"

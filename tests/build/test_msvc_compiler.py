@@ -110,7 +110,7 @@ def test_extensions_that_share_a_source_get_the_serial_wheel(code: str, tmp_path
     folder = a_project(tmp_path, code)
     plain, _ = write_tools(tmp_path / "plain-tools")
     expected = serial_wheel(folder, env=plain)
-    env, _ = write_tools(tmp_path / "tools", then="" if mode == "serial" else TOGETHER)
+    env, _ = write_tools(tmp_path / "tools", then=TOGETHER)
     wheel = build_wheel(folder, jobs=JOBS, env=env)
     assert wheel_bytes_equal(wheel, expected)
 

@@ -11,12 +11,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
 from parallel_backend.engine import inputs, reuse
+from parallel_backend.engine.reuse import Compilation, Link
+
 from parallel_backend.records.compilers import Compilers
 from parallel_backend.records.fingerprints import time_of
 from parallel_backend.records.installation import Installation
-from parallel_backend.engine.reuse import Compilation, Link
 from parallel_backend.records.store import open_store
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc compiles, and tells")

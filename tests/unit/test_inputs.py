@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallel_backend.records import fingerprints
-from parallel_backend.records.headers import Search, absent_of, read_rule, told_apart
 from parallel_backend.records.fingerprints import (
     Input,
     digest,
@@ -25,6 +24,7 @@ from parallel_backend.records.fingerprints import (
     now_at,
     time_of,
 )
+from parallel_backend.records.headers import Search, absent_of, read_rule, told_apart
 
 GCC = shutil.which("gcc")
 PAST = 10**9  # nanoseconds after 1970
