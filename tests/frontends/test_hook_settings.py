@@ -75,7 +75,7 @@ def test_a_key_of_neither_ours_nor_setuptools_is_let_be(tmp_path: Path, out: Pat
 WRONG: dict[str, tuple[dict[str, str | list[str]], dict[str, str], str, list[str]]] = {
     "-C value": ({"jobs": "0"}, {}, "", ["-C", "jobs", "'0'", "auto"]),
     "-C near miss": ({"job": "2"}, {}, "", ["-C", "job", "jobs"]),
-    "-C list": ({"extensions": ["thread", "threads"]}, {}, "", ["-C", "extensions", "process"]),
+    "-C list": ({"hooks": ["fork", "forks"]}, {}, "", ["-C", "hooks", "in-place"]),
     "environment value": ({}, {"PARALLEL_BACKEND_JOBS": "many"}, "", ["PARALLEL_BACKEND_JOBS"]),
     "environment key": ({}, {"PARALLEL_BACKEND_JOB": "2"}, "", ["PARALLEL_BACKEND_JOBS"]),
     "table value": ({}, {}, "jobs = 0", ["pyproject.toml", "jobs", "auto"]),
@@ -279,7 +279,7 @@ OUTCOMES = {
 @pytest.mark.parametrize("users", [False, True], ids=["no file", "own file"])
 @pytest.mark.parametrize(("where", "mode"), list(OUTCOMES))
 def test_the_file_is_gone_and_the_variable_as_before_when_a_hook_has_ended(
-    where: str, users: bool, tmp_path: Path, out: Path
+    where: str, mode: str, users: bool, tmp_path: Path, out: Path
 ) -> None:
     folder = make_project(tmp_path / "project", setup=PROBES)
     own, result, temporary = tmp_path / "own.cfg", tmp_path / "result", tmp_path / "temporary"

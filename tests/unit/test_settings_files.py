@@ -102,7 +102,7 @@ def test_pyproject_tells_every_key(read: Read, tmp_path: Path) -> None:
         """\
         [tool.parallel-backend]
         jobs = 3
-        extensions = "serial"
+        hooks = "in-place"
         memory-per-job = "1GiB"
         keep-going = true
         """,
@@ -112,6 +112,7 @@ def test_pyproject_tells_every_key(read: Read, tmp_path: Path) -> None:
         jobs_source="[tool.parallel-backend] jobs in pyproject.toml",
         memory_per_job=2**30,
         keep_going=True,
+        hooks="in-place",
     )
 
 
@@ -120,7 +121,7 @@ def test_an_unknown_key_in_pyproject_names_the_nearest(read: Read, tmp_path: Pat
     assert fails(lambda: read({"jobs": "4"})) == (
         "[tool.parallel-backend] in pyproject.toml: unknown key 'memory'; "
         "the nearest is 'memory-per-job', "
-        "known are jobs, extensions, memory-per-job, keep-going, fresh, store-size, hooks, "
+        "known are jobs, memory-per-job, keep-going, fresh, store-size, hooks, "
         "launcher, local-jobs, timings"
     )
 
@@ -136,10 +137,10 @@ def test_an_unknown_key_in_pyproject_names_the_nearest(read: Read, tmp_path: Pat
             ),
         ),
         (
-            "[tool.parallel-backend]\nextensions = 1.5",
+            "[tool.parallel-backend]\nhooks = 1.5",
             (
-                "[tool.parallel-backend] extensions in pyproject.toml: 1.5 is not allowed; "
-                'allowed is "process", "thread" or "serial"'
+                "[tool.parallel-backend] hooks in pyproject.toml: 1.5 is not allowed; "
+                'allowed is "fork" or "in-place"'
             ),
         ),
         (
@@ -160,7 +161,7 @@ def test_an_unknown_key_in_pyproject_names_the_nearest(read: Read, tmp_path: Pat
             "tool.parallel-backend = 4",
             (
                 "[tool.parallel-backend] in pyproject.toml: 4 is not allowed; "
-                "allowed is a table of jobs, extensions, memory-per-job, keep-going, fresh, "
+                "allowed is a table of jobs, memory-per-job, keep-going, fresh, "
                 "store-size, hooks, launcher, local-jobs, timings"
             ),
         ),
