@@ -45,6 +45,7 @@ class Node:
     dependents: list[Node] = field(default_factory=list)
     missing: int = 0
     dropped: bool = False
+    abandoned: bool = False
     urgent: bool = False
     #: The slot in which it runs.
     slot: int = 0
@@ -227,7 +228,7 @@ class Scheduler:
         with self._lock:
             nodes = [node for node in nodes if not self.drop(node) and not node.done.is_set()]
             for node in nodes:
-                node.dropped = True
+                node.abandoned = True
         for kill in (False, True):
             nodes = [node for node in nodes if not node.done.is_set()]
             with self._lock:
@@ -366,7 +367,8 @@ class Scheduler:
             self._note_done(node)
 
     def _note_failure(self, node: Node) -> None:
-        if not node.urgent and not node.dropped:
+        """Until the serial build is past it, nothing later begins: so there is a slot for it."""
+        if not node.abandoned:
             self._failures.add(node.number)
 
     def _note_done(self, node: Node) -> None:

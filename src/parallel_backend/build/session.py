@@ -161,7 +161,7 @@ class Session:
             store.trim()
 
     def _say_failed_ahead(self, node: CommandNode) -> None:
-        if (node.status or 0) > 0 and not node.claimed and not node.dropped:
+        if (node.status or 0) > 0 and not node.claimed and not node.abandoned:
             self.report(f"{node.command.name} failed ahead of its turn")
 
     def may_expect(self) -> bool:
