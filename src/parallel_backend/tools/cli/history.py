@@ -40,7 +40,7 @@ def default_path() -> Path:
 
 
 def cost_of(source: Path) -> int:
-    """What all sources in a folder or an archive cost (see `engine.costs`), as if each were
+    """What all sources in a folder or an archive cost (see `build.costs`), as if each were
     compiled. Headers are looked for in all folders that are called ``include``, too."""
     texts: dict[str, bytes] = {}
     left = _MOST_READ

@@ -12,12 +12,14 @@ from parallel_backend.tools.timings.timeline import Timeline, Unit
 
 __all__ = ["Losses", "blamed"]
 
+_WORK = ("compile", "link", "archive", "swig")
+
 
 def blamed(timeline: Timeline, moments: Intervals) -> dict[Unit, int]:
     """For each moment in which slots are empty: the unit at work there that takes longest."""
     full = union((begin, end) for begin, end, number in timeline.jobs if number >= timeline.slots)
     moments = minus(moments, full)
-    pieces = [p for p in timeline.pieces if p.kind in ("compile", "extension") and p.unit]
+    pieces = [p for p in timeline.pieces if p.kind in _WORK and p.unit]
     blame: dict[Unit, int] = defaultdict(int)
     running: list[tuple[int, int, int, Unit]] = []
     edges = sorted({edge for p in pieces for edge in (p.begin, p.end)})
@@ -51,7 +53,7 @@ class Losses:
         work = union(
             (piece.begin, piece.end)
             for piece in timeline.pieces
-            if piece.kind in ("compile", "extension")
+            if piece.kind in _WORK
         )
         translated = union((p.begin, p.end) for p in timeline.pieces if p.kind == "translation")
         whole = [(timeline.begin, timeline.end)] if timeline.length else []

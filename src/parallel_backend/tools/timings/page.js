@@ -17,11 +17,10 @@ const units = data.units.map((values, number) => {
   return unit;
 });
 const isMany = data.projects.length > 1;
-const RESULTS = { done: "done", reused: "reused", failed: "failed", cancelled: "cancelled",
-  again: "built again" };
+const RESULTS = { done: "done", reused: "reused", failed: "failed", cancelled: "cancelled" };
 const KINDS = { compile: "compile", link: "link", translation: "translation",
-  extension: "extension", program: "program", command: "command", hook: "hook",
-  worker: "worker", project: "project", step: "step", wait: "wait for a token" };
+  archive: "archive", swig: "SWIG", recorder: "recorder", program: "program", command: "command",
+  hook: "hook", project: "project", step: "step", wait: "wait for a token" };
 
 // --- words
 

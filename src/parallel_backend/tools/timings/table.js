@@ -87,7 +87,7 @@ get("kind").append(option("built", "what was built"), option("", "all"));
 for (const kind of Object.keys(KINDS)) {
   if (units.some((unit) => unit.kind === kind)) get("kind").append(option(kind, KINDS[kind]));
 }
-for (const result of ["reused", "failed", "cancelled", "again"]) {
+for (const result of ["reused", "failed", "cancelled"]) {
   if (units.some((unit) => unit.result === result)) {
     get("kind").append(option(result, RESULTS[result]));
   }

@@ -15,6 +15,7 @@ from parallel_backend.tools.timings.intervals import Intervals, levels, minus, u
 __all__ = ["Piece", "Source", "Timeline", "Unit", "lay_out"]
 
 _SERIAL = ("hook", "command", "project", "step", "program")
+_BUILT = ("compile", "link", "archive", "swig", "translation", "recorder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +157,7 @@ def _units(events: Sequence[Event], project: int, rows: _Rows) -> Iterator[Unit]
             event=event,
             project=project,
             row=-1 if event.kind == "wait" else rows.row(project, event),
-            extension=_extension_of(event, by_id),
+            extension=str(event.details.get("extension") or ""),
             cpu=cpu,
             peak=peak,
             is_most=is_most,
@@ -165,14 +166,7 @@ def _units(events: Sequence[Event], project: int, rows: _Rows) -> Iterator[Unit]
 
 
 def _is_built(event: Event | None) -> bool:
-    return event is not None and event.kind in ("compile", "link", "translation")
-
-
-def _extension_of(event: Event, by_id: dict[str, Event]) -> str:
-    above = by_id.get(event.up)
-    while above is not None and above.kind != "extension":
-        above = by_id.get(above.up)
-    return above.name if above is not None else ""
+    return event is not None and event.kind in _BUILT
 
 
 def _used(event: Event, inside: dict[str, list[Event]]) -> tuple[int | None, int | None, bool]:
@@ -181,7 +175,7 @@ def _used(event: Event, inside: dict[str, list[Event]]) -> tuple[int | None, int
     cpus = [] if own is None else [own]
     peaks: list[tuple[int, bool]] = []
     below = [event]
-    if event.kind in ("compile", "link", "translation", "extension"):
+    if event.kind in _BUILT:
         waiting = list(inside.get(event.id, ()))
         while waiting:
             other = waiting.pop()
@@ -198,36 +192,19 @@ def _used(event: Event, inside: dict[str, list[Event]]) -> tuple[int | None, int
 
 
 def _pieces(units: Sequence[Unit], project: int) -> list[Piece]:
-    """What of a project's time was work, in which slot: of an extension, while its sources are
-    compiled, and while they are translated, only these."""
-    apart: dict[str, dict[Any, list[Event]]] = defaultdict(lambda: defaultdict(list))
-    for unit in units:
-        if unit.event.kind in ("compile", "translation"):
-            apart[unit.event.up][unit.event.details.get("call", unit)].append(unit.event)
-    found: list[Piece] = []
-    for unit in units:
-        event = unit.event
-        if event.kind in ("compile", "translation"):
-            parts = [(event.begin, event.end)]
-        elif event.kind == "extension":
-            spans = [
-                (min(e.begin for e in each), max(e.end for e in each))
-                for each in apart[event.id].values()
-            ]
-            parts = minus([(event.begin, event.end)], union(spans)) if event.length else []
-        else:
-            continue
-        for begin, end in parts:
-            found.append(
-                Piece(
-                    kind=event.kind,
-                    project=project,
-                    row=unit.row,
-                    begin=begin,
-                    end=end,
-                    unit=unit,
-                )
-            )
+    """What of a project's time was work, in which slot."""
+    found = [
+        Piece(
+            kind=unit.event.kind,
+            project=project,
+            row=unit.row,
+            begin=unit.event.begin,
+            end=unit.event.end,
+            unit=unit,
+        )
+        for unit in units
+        if unit.event.kind in _BUILT
+    ]
     return found + _serial(units, project, union((p.begin, p.end) for p in found))
 
 

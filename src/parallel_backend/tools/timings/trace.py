@@ -62,6 +62,9 @@ def _slices(timeline: Timeline) -> Iterator[dict[str, Any]]:
             told["peak_memory_at_most_bytes" if unit.is_most else "peak_memory_bytes"] = unit.peak
         if "error" in event.details:
             told["error"] = event.details["error"]
+        for name in ("run", "why"):
+            if name in event.details:
+                told[name] = event.details[name]
         if "status" in event.details:
             told["exit_status"] = event.details["status"]
         yield {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from parallel_backend.tools.timings.intervals import both, length, union
 from parallel_backend.tools.timings.losses import Losses, blamed
@@ -45,7 +44,7 @@ def verdicts(timeline: Timeline, path: Sequence[Step]) -> list[Verdict]:
     found = [
         *(
             make(timeline, lost)
-            for make in (_tokens, _sources, _serial, _translation, _again, _cores)
+            for make in (_tokens, _sources, _serial, _translation, _recorder, _cores)
         ),
         _slots(timeline, lost, path),
     ]
@@ -60,14 +59,14 @@ def broken_off(timeline: Timeline) -> set[int]:
 
 
 def failed_units(timeline: Timeline) -> list[Unit]:
-    """What failed, the innermost first: a source before its extension and its hook.
+    """What failed, the innermost first: a source before its hook.
 
     Where a whole project or its hook was broken off, what a signal ended there did not fail; and
     where these went well, it was a try that may fail, such as one for a function of a library.
     """
-    whole = timeline.of_kind("project", "hook", "extension")
+    whole = timeline.of_kind("project", "hook")
     fails = {unit.project for unit in whole if unit.event.result == "failed"} - broken_off(timeline)
-    order = ("compile", "link", "translation", "program", "extension", "step", "project", "hook")
+    order = ("compile", "link", "archive", "swig", "translation", "program", "step", "project", "hook")
     failed = [
         unit
         for unit in timeline.of_kind(*order)
@@ -101,22 +100,8 @@ def _sources(timeline: Timeline, lost: Losses) -> Verdict | None:
         return None
     blame = blamed(timeline, lost.work)
     most = max(blame, key=lambda unit: blame[unit], default=None)
-    extensions = [u.event for u in timeline.of_kind("extension") if u.event.result != "again"]
-    by_begin = sorted(extensions, key=lambda event: event.begin)
-    apart = all(one.end <= other.begin for one, other in pairwise(by_begin))
     if most is not None and blame[most] >= _MOST * sum(blame.values()):
         return _one_long(timeline, most, share)
-    if len(extensions) > 1 and apart and len(timeline.projects) == 1:
-        return Verdict(
-            kind="one-at-a-time",
-            title="Extensions were built one after another",
-            text=f"No two of the {len(extensions)} extensions were built at the same time. "
-            f"{percent(share)} of what {count(timeline.slots, 'slot')} can do was lost.",
-            advice="Look into the log of a verbose build for the reason: a compile() of the "
-            "project's own, a build_ext that changes what the next extension sees, threads where "
-            "no fork is safe, or the setting extensions = serial.",
-            share=share,
-        )
     return Verdict(
         kind="few",
         title="Too little to do at once",
@@ -130,23 +115,20 @@ def _sources(timeline: Timeline, lost: Losses) -> Verdict | None:
 
 def _one_long(timeline: Timeline, unit: Unit, share: float) -> Verdict:
     event = unit.event
-    what = {"compile": "The source", "extension": "The extension"}[event.kind]
+    what = _WORDS[event.kind]
     if event.kind == "compile":
         advice = "Split it into several files, or compile it with less optimization."
         title = "One long source"
     else:
-        advice = (
-            "What it does besides compiling (its own code, programs that it runs, linking) keeps "
-            "one slot: let it compile several sources in one compile() call, or do less."
-        )
-        title = "One long extension"
+        advice = "A linker that uses several threads (mold, lld) or less debug information helps."
+        title = "One long link"
     late = event.begin - timeline.begin
     if late > event.length / 2 and event.kind == "compile":
         advice += (
             f" It began after {seconds(late)}: had it begun first, more would have run beside it."
         )
     return Verdict(
-        kind="long-source" if event.kind == "compile" else "long-extension",
+        kind="long-source" if event.kind == "compile" else "long-link",
         title=title,
         text=f"{what} {event.name} took {seconds(event.length)} of {seconds(timeline.length)}. "
         f"While it ran, slots stood empty: {_was_lost(timeline, share)}",
@@ -202,21 +184,20 @@ def _translation(timeline: Timeline, lost: Losses) -> Verdict | None:
     )
 
 
-def _again(timeline: Timeline, lost: Losses) -> Verdict | None:
-    units = [u for u in timeline.of_kind("extension") if u.event.result == "again"]
-    took = length(union((unit.event.begin, unit.event.end) for unit in units))
-    share = sum(unit.event.length for unit in units) / lost.capacity
-    if share < _LITTLE:
+def _recorder(timeline: Timeline, lost: Losses) -> Verdict | None:
+    """A recorder that stopped: what came after that did not run ahead."""
+    stopped = [u for u in timeline.of_kind("recorder") if u.event.details.get("why")]
+    live = [u for u in timeline.of_kind("compile") if u.event.details.get("run") == "live"]
+    share = lost.share(lost.work)
+    if not stopped or not live or share < _LITTLE:
         return None
     return Verdict(
-        kind="again",
-        title="Built beforehand, and again",
-        text=f"{count(len(units), 'extension')} had been built as if nothing depended on another "
-        "one; that was wrong, and so they were built again in the order of setup.py. It cost "
-        f"{seconds(took)}.",
-        advice="A verbose build tells what each of them shares or leaves behind: declare it "
-        "(depends), make files before the extensions are built, or keep build_ext from changing "
-        "its compiler.",
+        kind="recorder",
+        title="Not all commands were known beforehand",
+        text=f"The recorder stopped: it {stopped[0].event.details['why']}. "
+        f"{count(len(live), 'source')} did not run ahead. {_was_lost(timeline, share)}".rstrip(),
+        advice="What build_ext writes or runs while it builds an extension can be done before, in "
+        "setup.py or in an earlier command.",
         share=share,
     )
 
@@ -308,7 +289,7 @@ def _nothing(timeline: Timeline) -> list[Verdict]:
 
 _WORDS = {
     "compile": "The source", "link": "The link of", "translation": "The translation of",
-    "program": "The program", "extension": "The extension", "hook": "The hook",
+    "archive": "The archive", "swig": "SWIG's", "program": "The program", "hook": "The hook",
     "project": "The project", "step": "The step",
 }  # fmt: skip
 
