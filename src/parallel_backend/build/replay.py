@@ -265,13 +265,12 @@ class Replay:
             if node is None:
                 node = self._node(command, self.extension)
                 plan.nodes[key].append(node)
-        self._scheduler.passed(node.number)
+        self._scheduler.passed(node.number - 1)
         node.claimed = True
         if is_new and not node.is_external:
             self._scheduler.add(node, urgent=True)
         if node.is_external and not node.done.is_set():
             if command.placement is Placement.ANYWHERE:
-                node.inputs = {}
                 node.is_external = False
                 self._scheduler.hurry(node)
             else:
@@ -285,8 +284,7 @@ class Replay:
     def _take(self, node: CommandNode) -> bool:
         """Have a node's result at the path where setuptools wants it; false: it has none."""
         command = node.command
-        if not node.urgent and self._scheduler.hurry(node):
-            node.inputs = {}  # all that it reads is at its own path by now
+        self._scheduler.hurry(node)
         node.done.wait()
         if node.failed or not os.path.isfile(node.output):
             return False
@@ -399,6 +397,7 @@ class Replay:
         command = node.command
         if not status:
             self._tally.count(command.kind)
+            self._scheduler.passed(node.number)
         if node.is_external:
             node.content = content_of(command.target)
             self._scheduler.settle(node, failed=bool(status) or not node.content)

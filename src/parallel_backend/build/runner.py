@@ -57,6 +57,10 @@ class CommandNode(Node):
     span: Span | None = None
     began: float = 0.0
 
+    def comes_now(self) -> None:
+        """What it reads is at its own path by now, perhaps changed there."""
+        self.inputs = {}
+
     @property
     def target(self) -> str:
         """The path that setuptools chose for what it makes."""

@@ -50,6 +50,9 @@ class Node:
     #: The slot in which it runs.
     slot: int = 0
 
+    def comes_now(self) -> None:
+        """All that it needs is done, and where the serial build wants it."""
+
 
 class Runner(Protocol):
     """Runs commands."""
@@ -127,6 +130,8 @@ class Scheduler:
     def add(self, node: Node, *, urgent: bool = False) -> None:
         """Let a node run when all that it needs is done, or `urgent`: next."""
         with self._lock:
+            if node.begun or node.urgent:  # somebody was in a hurry
+                return
             node.urgent = urgent
             node.missing = sum(not need.done.is_set() for need in node.needs)
             for need in node.needs:
@@ -147,11 +152,12 @@ class Scheduler:
             return True
 
     def hurry(self, node: Node) -> bool:
-        """Let a node run next, whatever it needs; false: it has begun."""
+        """Let a node run next, whatever it needs; false: it has begun, or is the next already."""
         with self._lock:
-            if node.begun or node.done.is_set():
+            if node.begun or node.urgent or node.done.is_set():
                 return False
             node.urgent, node.dropped = True, True  # from where it stood
+            node.comes_now()
             self._urgent.append(node)
             self._stir()
             return True

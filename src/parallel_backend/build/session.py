@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib
 import importlib.util
+import itertools
 import os
 import re
 import shutil
@@ -57,6 +58,7 @@ class Session:
         self._launcher: Launcher | None = None
         self._scheduler: Scheduler | None = None
         self._recorders = 0
+        self._numbers = itertools.count()
         self._pid = os.getpid()
         #: What failed, where the build keeps going.
         self.failures: list[Exception] = []
@@ -147,8 +149,11 @@ class Session:
 
     def _make_folder(self, beside: str) -> None:
         """A directory for what runs ahead, on the disk of what it becomes."""
+        for name in os.listdir(beside):
+            process = name.removeprefix("running-")
+            if process != name and not _is_there(process):  # it was killed
+                shutil.rmtree(os.path.join(beside, name), ignore_errors=True)
         self.folder = os.path.join(beside, f"running-{os.getpid()}")
-        shutil.rmtree(self.folder, ignore_errors=True)
         os.mkdir(self.folder)
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
 
@@ -221,7 +226,7 @@ class Session:
             if (folder := getattr(command, name, None))
         ]
         self._recorders += 1
-        private = os.path.join(self.folder, f"recorder-{self._recorders}")
+        private = os.path.join(self.folder, f"recorder-{next(self._numbers)}")
         try:
             recorder = Recorder(
                 function,
@@ -317,6 +322,20 @@ def _translate_at_once(
     from parallel_backend.build.translation import translate_at_once
 
     translate_at_once(module, session, patches)
+
+
+def _is_there(process: str) -> bool:
+    """Whether there is another process of this number."""
+    try:
+        number = int(process)
+        if number == os.getpid():
+            return False
+        os.kill(number, 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _is_cythons(command: Any) -> bool:

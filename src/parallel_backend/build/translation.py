@@ -128,9 +128,8 @@ class Translations:
         scheduler = self._session.open_scheduler()
         if node is not None:
             node.claimed = True
-            scheduler.passed(node.number)
-            if scheduler.hurry(node):
-                node.dropped = True
+            scheduler.passed(node.number - 1)
+            scheduler.hurry(node)
             node.done.wait()
             if not node.failed and node.accept():
                 self._young.append(node.target)
@@ -139,6 +138,8 @@ class Translations:
         try:
             with span("translation", task[0], told=True):
                 self._one(*task)
+            if node is not None:
+                scheduler.passed(node.number)
         finally:
             scheduler.release(slot)
 
