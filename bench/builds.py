@@ -125,7 +125,7 @@ def parallel_compile(jobs: int, *, pybind11: Path) -> Peer:
 
 
 def parallel(jobs: int, **settings: str) -> Peer:
-    """This project; ``extensions="thread"`` and the like are settings of its own."""
+    """This project; `settings` are its own, such as ``fresh="true"``."""
     return Peer(
         name="parallel",
         backend="parallel_backend",

@@ -31,7 +31,7 @@ from bench.sources import fetch, read_source
 __all__ = ["Rebuilt", "main"]
 
 _HOOK = Path(__file__).with_name("hook.py")
-_LINE = re.compile(r"parallel-backend: .*: (\d+) compiled, (\d+) reused\b", re.MULTILINE)
+_LINE = re.compile(r"^parallel-backend: (\d+) compiled, \d+ linked, (\d+) reused\b", re.MULTILINE)
 _COMMAND = re.compile(r"^.* -c .* -o \S+\.o\b.*$", re.MULTILINE)
 
 

@@ -12,7 +12,6 @@ __all__ = [
     "ParallelBackendError",
     "SettingsError",
     "TreeLockError",
-    "WorkerDied",
 ]
 
 
@@ -34,7 +33,3 @@ class JobserverError(ParallelBackendError):
 
 class TreeLockError(ParallelBackendError):
     """Another build of the same tree does not end."""
-
-
-class WorkerDied(ParallelBackendError):
-    """A process that built an extension ended without telling why."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from parallel_backend.errors import HookProcessError
 from parallel_backend.settings import Settings
 
 __all__ = ["extra_config"]
@@ -50,5 +51,11 @@ def _write(path: Path, user_options: dict[str, dict[str, str]], *, jobs: int) ->
         # setuptools lowercases the names of options and lets the last one win.
         spellings = {name for name in options if name.lower() == "parallel"} | {"parallel"}
         parser.read_dict({section: options | dict.fromkeys(spellings, str(jobs))})
-    with path.open("w", encoding="utf-8") as file:
-        parser.write(file)
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            parser.write(file)
+    except OSError as error:
+        raise HookProcessError(
+            f"{path} cannot be written: {error.strerror}; make room there, or name another "
+            "directory (TMPDIR)"
+        ) from error

@@ -156,7 +156,7 @@ def delegate(
     function = getattr(backend.__legacy__ if legacy else backend, hook)
     arguments = (*folders[:1], settings.backend_config, *folders[1:])
     with contextlib.ExitStack() as stack:
-        from parallel_backend.engine import installed
+        from parallel_backend.build.session import installed
 
         timed = None
         if settings.timings is not None:
@@ -164,8 +164,7 @@ def delegate(
 
             recorded = hook_recorded(hook, folder=settings.timings, private=private)
             timed = stack.enter_context(recorded)
-        builds = hook.startswith("build_")
-        jobs = stack.enter_context(installed(settings=settings, private=private, builds=builds))
+        jobs = stack.enter_context(installed(hook, settings=settings, private=private))
         stack.enter_context(extra_config(settings=settings, jobs=jobs, private=private))
         if timed is None:
             return function(*arguments)

@@ -52,7 +52,6 @@ class Settings:
     :param jobs: the number of job slots that was asked for; None: the machine decides, or the
         jobserver that ``makeflags`` names.
     :param jobs_source: the place that decided ``jobs``, for humans.
-    :param extensions: how extensions are built side by side.
     :param memory_per_job: bytes of memory to count on for each job.
     :param keep_going: build what can be built before a failure is reported.
     :param launcher: what stands before the compiler: a command's words, "auto", or "none"; None:
@@ -71,7 +70,6 @@ class Settings:
 
     jobs: int | None = None
     jobs_source: str = "the machine"
-    extensions: Literal["process", "serial"] = "process"
     memory_per_job: int = _DEFAULT_MEMORY_PER_JOB
     keep_going: bool = False
     lock_timeout: int = 3600
@@ -155,12 +153,6 @@ def _whole_number(value: object) -> int:
     return int(text)
 
 
-def _extensions(value: object) -> str:
-    if value not in ("process", "serial"):
-        raise ValueError(value)
-    return str(value)
-
-
 def _memory(value: object) -> int:
     match = re.fullmatch(
         r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*(?:([kmgt])(?:ib)?|b)", _text(value).lower()
@@ -220,7 +212,6 @@ class _Key(NamedTuple):
 
 _KEYS = {
     "jobs": _Key(_jobs, 'a whole number from 1, or "auto"'),
-    "extensions": _Key(_extensions, '"process" or "serial"'),
     "memory-per-job": _Key(_memory, 'more than 0 with B, KiB, MiB, GiB or TiB, such as "2GiB"'),
     "keep-going": _Key(_switch, "true, false, 1, 0, yes, no, on or off"),
     "fresh": _Key(_switch, "true, false, 1, 0, yes, no, on or off"),

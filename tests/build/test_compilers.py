@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from parallel_backend.engine import compilers
-from parallel_backend.engine.compilers import Compilers, program_of
-from parallel_backend.engine.places import from_record, to_record, without_places
+from parallel_backend.records import compilers
+from parallel_backend.records.compilers import Compilers, program_of
+from parallel_backend.records.environment_prefix import from_record, to_record, without_places
 
 GCC = shutil.which("gcc")
 needs_gcc = pytest.mark.skipif(GCC is None, reason="asks gcc what it is")

@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from harness import build_wheel, serial_wheel, wheel_bytes_equal
-from parallel_backend.engine import links
 from watched_builds import (
-    MODES,
     NO_OPTIMISATION,
     can_mount,
     eventually,
@@ -35,33 +31,27 @@ def mounted(command: str) -> list[str]:
     return [*launcher, "sh", "-c", f'{command} && exec "$@"', "sh"]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_full_disk_is_told_in_the_compiler_s_words(mode: str, tmp_path: Path) -> None:
+def test_a_full_disk_is_told_in_the_compiler_s_words(tmp_path: Path) -> None:
     folder = a_project(tmp_path)
     (folder / "build").mkdir()
     launcher = mounted(f"mount -t tmpfs -o size=48k tmpfs '{folder}/build'")
-    with running_build(
-        folder, env=NO_OPTIMISATION, launcher=launcher, jobs=3, extensions=mode
-    ) as build:
+    with running_build(folder, env=NO_OPTIMISATION, launcher=launcher, jobs=3) as build:
         done = build.finish()
         assert done.returncode == 1, done.output
         build.assert_nothing_is_left()
-    assert "No space left on device" in done.stderr[done.stderr.index("error: ") :]
+    assert "No space left on device" in done.stderr[-1000:]
     assert "Traceback" not in done.stderr, done.output
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("inodes", [2, 8, 14])
-def test_a_full_disk_for_temporary_files_is_a_clear_error(
-    inodes: int, mode: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("inodes", [2, 4, 8])
+def test_a_full_disk_for_temporary_files_is_a_clear_error(inodes: int, tmp_path: Path) -> None:
     folder = a_project(tmp_path)
     full = tmp_path / "full"
     full.mkdir()
     launcher = mounted(f"mount -t tmpfs -o nr_inodes={inodes} tmpfs '{full}'")
     env = {**NO_OPTIMISATION, "TMPDIR": str(full)}
-    with running_build(folder, env=env, launcher=launcher, jobs=3, extensions=mode) as build:
+    with running_build(folder, env=env, launcher=launcher, jobs=3) as build:
         done = build.finish()
         assert done.returncode == 1, done.output
         build.assert_nothing_is_left()
@@ -82,20 +72,17 @@ def test_a_build_goes_on_without(missing: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", ["compile", "link"])
-def test_a_file_that_was_cut_short_is_not_taken_for_whole(
-    kind: str, mode: str, tmp_path: Path
-) -> None:
+def test_a_file_that_was_cut_short_is_not_taken_for_whole(kind: str, tmp_path: Path) -> None:
     folder = a_project(tmp_path)
     expected = serial_wheel(folder, env=NO_OPTIMISATION)
     body = f'[ $kind = {kind} ] && ulimit -f 1\nreal "$@"'
     env = write_compiler(tmp_path / "cc", body)
-    with running_build(folder, env=env, jobs=2, extensions=mode) as build:
+    with running_build(folder, env=env, jobs=2) as build:
         done = build.finish()
         assert done.returncode == 1, done.output
         build.assert_nothing_is_left()
-    built = build_wheel(folder, jobs=2, extensions=mode, env=NO_OPTIMISATION)
+    built = build_wheel(folder, jobs=2, env=NO_OPTIMISATION)
     assert wheel_bytes_equal(built, expected)
 
 
@@ -145,19 +132,18 @@ real "$@"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", ["compile", "link"])
 def test_half_an_object_or_library_is_not_taken_for_whole_after_a_kill(
-    kind: str, mode: str, tmp_path: Path
+    kind: str, tmp_path: Path
 ) -> None:
     folder = write_extensions(tmp_path / "parts", {"a": 1, "b": 3, "c": 1})
     expected = serial_wheel(folder, env=NO_OPTIMISATION)
     log = tmp_path / "cc.log"
     env = write_compiler(tmp_path / "cc", HALF.format(kind=kind))
-    with running_build(folder, env=env, jobs=2, extensions=mode) as build:
+    with running_build(folder, env=env, jobs=2) as build:
         eventually(lambda: "half" in log.read_text(), "half a file was written")
         build.kill()
-    built = build_wheel(folder, jobs=2, extensions=mode, env=NO_OPTIMISATION)
+    built = build_wheel(folder, jobs=2, env=NO_OPTIMISATION)
     assert wheel_bytes_equal(built, expected)
 
 
@@ -178,17 +164,3 @@ def test_a_build_after_a_kill_at_any_moment_gives_the_whole_wheel(
         build.kill()
     built = build_wheel(folder, jobs=2, env=NO_OPTIMISATION)
     assert wheel_bytes_equal(built, expected)
-
-
-def test_what_is_linked_to_a_device_does_not_replace_it(tmp_path: Path) -> None:
-    scope: Any = SimpleNamespace(objects={})
-    engine: Any = SimpleNamespace(private=tmp_path)
-    device, file = tmp_path / "device", tmp_path / "file"
-    os.mkfifo(device)
-    file.touch()
-    for path, is_moved in ((device, False), (file, True), (tmp_path / "new", True)):
-        with links._whole(engine, scope, str(path)) as place:
-            assert (place != str(path)) == is_moved
-            if is_moved:
-                Path(place).write_text("whole")
-        assert path.is_fifo() or path.read_text() == "whole"

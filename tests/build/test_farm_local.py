@@ -3,94 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from pathlib import Path
 
 import pytest
 
 from harness import build_wheel
 from launcher_harness import Shim
-from parallel_backend.engine.local_slots import LocalSlots
 from projects import TINY_C, make_project
 
 EXTENSIONS = 6
-_PATIENCE = 30  # seconds
-
-
-def fork(work: object) -> int:
-    """A child that runs `work` and ends."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()  # type: ignore[operator]
-            status = 0
-        finally:
-            os._exit(status)
-    return pid
-
-
-def test_there_are_never_more_at_once_than_slots(tmp_path: Path) -> None:
-    log = os.open(tmp_path / "log", os.O_RDWR | os.O_CREAT | os.O_APPEND)
-
-    def work() -> None:
-        slots = LocalSlots(tmp_path, number=3)
-
-        def hold_often() -> None:
-            for _ in range(20):
-                with slots.held():
-                    os.write(log, b"+")
-                    os.write(log, b"-")
-
-        threads = [threading.Thread(target=hold_often) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    children = [fork(work) for _ in range(4)]
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
-    at_once = [0]
-    for mark in (tmp_path / "log").read_bytes():
-        at_once.append(at_once[-1] + (1 if mark == ord("+") else -1))
-    os.close(log)
-    assert len(at_once) == 1 + 2 * 4 * 3 * 20
-    assert max(at_once) <= 3
-    assert at_once[-1] == 0
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_the_slot_of_a_process_that_dies_is_free(tmp_path: Path, number: int) -> None:
-    reader, writer = os.pipe()
-
-    def hold() -> None:
-        with LocalSlots(tmp_path, number=1).held():
-            os.write(writer, b"!")
-            signal.pause()
-
-    child = fork(hold)
-    os.read(reader, 1)
-    waits = threading.Thread(target=take, args=(tmp_path,))
-    waits.start()
-    os.kill(child, number)
-    os.waitpid(child, 0)
-    waits.join(_PATIENCE)
-    assert not waits.is_alive()
-    os.close(reader)
-    os.close(writer)
-
-
-def take(folder: Path) -> None:
-    with LocalSlots(folder, number=1).held():
-        pass
-
-
-def test_a_slot_is_given_back_after_an_exception(tmp_path: Path) -> None:
-    slots = LocalSlots(tmp_path, number=1)
-    for _ in range(2):
-        with pytest.raises(ZeroDivisionError), slots.held():
-            raise ZeroDivisionError
 
 
 @pytest.fixture

@@ -14,10 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parallel_backend.engine.headers import Search, absent_of, read_rule, told_apart
-from parallel_backend.engine.inputs import (
-    installed,
-)
+from parallel_backend.records.fingerprints import installed
+from parallel_backend.records.headers import Search, absent_of, read_rule, told_apart
 
 GCC = shutil.which("gcc")
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from watched_builds import (
-    MODES,
     Build,
     eventually,
     jobserver,
@@ -60,16 +59,14 @@ WAYS = {
 }
 
 
-def interrupt(
-    folder: Path, tmp_path: Path, *, mode: str, way: str, compiler: str, held: bytes = b"ab"
-) -> str:
+def interrupt(folder: Path, tmp_path: Path, *, way: str, compiler: str, held: bytes = b"ab") -> str:
     """Interrupt a build whose compilers would run for long; what it printed."""
     log = tmp_path / "cc.log"
     env = write_compiler(tmp_path / "cc", compiler)
     send, status = WAYS[way]
     with (
         jobserver(tmp_path / "tokens", held) as tokens,
-        running_build(folder, env={**env, **tokens.environment}, extensions=mode) as build,
+        running_build(folder, env={**env, **tokens.environment}) as build,
     ):
         eventually(lambda: log.read_text().count("+") == len(held) + 1, "the compilers run")
         assert tokens.free() == 0
@@ -83,42 +80,32 @@ def interrupt(
     return done.output
 
 
-@pytest.mark.parametrize(
-    ("way", "mode"),
-    [(way, mode) for way in WAYS for mode in MODES if mode == "process" or "INT-g" in way]
-    + [("SIGTERM", "serial")],
-)
-def test_an_interrupted_build_ends_soon_and_leaves_nothing(
-    way: str, mode: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("way", list(WAYS))
+def test_an_interrupted_build_ends_soon_and_leaves_nothing(way: str, tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", {"a": 3, "b": 1})
-    interrupt(folder, tmp_path, mode=mode, way=way, compiler=SLOW)
+    interrupt(folder, tmp_path, way=way, compiler=SLOW)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["process", "serial"])
 @pytest.mark.parametrize("way", ["SIGINT-group", "SIGTERM"])
-def test_sources_that_compile_in_forks_are_ended_too(way: str, mode: str, tmp_path: Path) -> None:
+def test_sources_that_compile_in_forks_are_ended_too(way: str, tmp_path: Path) -> None:
     folder = write_extensions(
         tmp_path / "parts",
         {"a": 5, "b": 1},
         code=REPLACED,
         arguments="{'cmdclass': {'build_ext': Replaced}}",
     )
-    interrupt(folder, tmp_path, mode=mode, way=way, compiler=SLOW)
+    interrupt(folder, tmp_path, way=way, compiler=SLOW)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
 def test_many_compilers_that_will_not_end_are_killed_and_their_tokens_come_back(
-    mode: str, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     names = {f"one{number}": 1 for number in range(12)}
-    if mode == "serial":
-        names = {"one": 12}
     folder = write_extensions(tmp_path / "parts", names)
     compilers = b"abcdefghijk"
-    interrupt(folder, tmp_path, mode=mode, way="SIGINT", compiler=STUBBORN, held=compilers)
+    interrupt(folder, tmp_path, way="SIGINT", compiler=STUBBORN, held=compilers)
 
 
 @pytest.mark.slow
@@ -129,19 +116,17 @@ def test_the_compilers_of_a_c_library_are_ended_too(way: str, tmp_path: Path) ->
         {"a": 5},
         arguments="{'libraries': [('l', {'sources': [f'a_{n}.c' for n in range(5)]})]}",
     )
-    interrupt(folder, tmp_path, mode="process", way=way, compiler=SLOW)
+    interrupt(folder, tmp_path, way=way, compiler=SLOW)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
-def test_linkers_are_ended_too(mode: str, tmp_path: Path) -> None:
+def test_linkers_are_ended_too(tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", {"a": 1, "b": 1, "c": 1})
     compiler = f"[ $kind = compile ] && {{ fake; exit; }}\n{SLOW}"
     log = tmp_path / "cc.log"
     env = write_compiler(tmp_path / "cc", compiler)
-    with running_build(folder, env=env, extensions=mode, jobs=2) as build:
-        number = 1 if mode == "serial" else 2
-        eventually(lambda: log.read_text().count("+") == number, "the linkers run")
+    with running_build(folder, env=env, jobs=2) as build:
+        eventually(lambda: log.read_text().count("+") == 2, "the linkers run")
         build.process.terminate()
         assert build.finish(SOON).returncode == -signal.SIGTERM
         build.assert_nothing_is_left()
@@ -149,7 +134,7 @@ def test_linkers_are_ended_too(mode: str, tmp_path: Path) -> None:
 
 def test_an_interrupt_shows_no_more_than_python_s_own_lines(tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", {"a": 3, "b": 1})
-    text = interrupt(folder, tmp_path, mode="process", way="SIGINT-group", compiler=SLOW)
+    text = interrupt(folder, tmp_path, way="SIGINT-group", compiler=SLOW)
     assert text.rstrip().endswith("KeyboardInterrupt"), text
     assert "error:" not in text
 
@@ -191,15 +176,14 @@ def test_a_second_ctrl_c_does_not_break_off_the_cleaning_up(tmp_path: Path) -> N
         tokens.assert_all_are_back()
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_failure_ends_the_others_and_gives_every_token_back(mode: str, tmp_path: Path) -> None:
+def test_a_failure_ends_the_others_and_gives_every_token_back(tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", {"broken": 3, "b": 1})
     # The first to stand in setup.py: nothing could make it succeed later.
     broken = "case $source in broken_0.c) patiently logged + 3; exit 1 ;; esac"
     env = write_compiler(tmp_path / "cc", f"log +\n{broken}\nexec sleep 1000")
     with (
         jobserver(tmp_path / "tokens", b"ab") as tokens,
-        running_build(folder, env={**env, **tokens.environment}, extensions=mode) as build,
+        running_build(folder, env={**env, **tokens.environment}) as build,
     ):
         done = build.finish(SOON + 20)
         assert done.returncode == 1, done.output

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness import SOURCE
-from parallel_backend.engine.costs import Costs
+from parallel_backend.build.costs import Costs
 from watched_builds import (
-    MODES,
     eventually,
     jobserver,
     most_at_once,
@@ -46,7 +45,7 @@ class Working(build_ext):
         super().build_extension(ext)
 """
 
-# The same, and with a method on the instance: sources are then compiled in forks.
+# The same, and with a method on the instance: what it runs is not known before.
 REPLACED = (
     WORKING
     + """
@@ -86,12 +85,11 @@ def assert_held(log: Path, limit: int, *, reached: bool = True) -> None:
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3, 8])
-@pytest.mark.parametrize("mode", MODES)
-def test_no_more_run_at_once_than_jobs(mode: str, jobs: int, tmp_path: Path) -> None:
+def test_no_more_run_at_once_than_jobs(jobs: int, tmp_path: Path) -> None:
     log = tmp_path / "cc.log"
     folder = a_project(tmp_path / "parts", log=log)
     env = write_compiler(tmp_path / "cc", COMPILER.format(together=jobs))
-    with running_build(folder, env=env, jobs=jobs, extensions=mode) as build:
+    with running_build(folder, env=env, jobs=jobs) as build:
         build.wheel()
         build.assert_nothing_is_left()
     assert_held(log, jobs)
@@ -99,17 +97,16 @@ def test_no_more_run_at_once_than_jobs(mode: str, jobs: int, tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 3])
-@pytest.mark.parametrize("mode", ["process", "serial"])
-def test_no_more_run_at_once_than_jobs_where_sources_compile_in_forks(
-    mode: str, jobs: int, tmp_path: Path
+def test_no_more_run_at_once_than_jobs_where_a_project_compiles_by_itself(
+    jobs: int, tmp_path: Path
 ) -> None:
     log = tmp_path / "cc.log"
     folder = a_project(tmp_path / "parts", log=log, code=REPLACED)
-    env = write_compiler(tmp_path / "cc", COMPILER.format(together=jobs))
-    with running_build(folder, env=env, jobs=jobs, extensions=mode) as build:
+    env = write_compiler(tmp_path / "cc", COMPILER.format(together=1))
+    with running_build(folder, env=env, jobs=jobs) as build:
         build.wheel()
         build.assert_nothing_is_left()
-    assert_held(log, jobs)
+    assert_held(log, jobs, reached=False)
 
 
 @pytest.mark.slow
@@ -126,17 +123,14 @@ def test_no_more_run_at_once_than_jobs_in_c_libraries(jobs: int, tmp_path: Path)
     assert most_at_once(log) == jobs
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("tokens", [b"", b"xyz"], ids=["0", "3"])
-def test_a_build_holds_to_the_tokens_of_an_outer_jobserver(
-    tokens: bytes, mode: str, tmp_path: Path
-) -> None:
+def test_a_build_holds_to_the_tokens_of_an_outer_jobserver(tokens: bytes, tmp_path: Path) -> None:
     log = tmp_path / "cc.log"
     folder = a_project(tmp_path / "parts", log=log)
     env = write_compiler(tmp_path / "cc", COMPILER.format(together=len(tokens) + 1))
     with (
         jobserver(tmp_path / "tokens", tokens) as served,
-        running_build(folder, env={**env, **served.environment}, extensions=mode) as build,
+        running_build(folder, env={**env, **served.environment}) as build,
     ):
         build.wheel()
         build.assert_nothing_is_left()

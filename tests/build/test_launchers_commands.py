@@ -165,9 +165,7 @@ def test_a_projects_own_way_to_compile_is_launched_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_projects_own_way_to_run_commands_gets_the_launcher_and_nothing_else(
-    tmp_path: Path,
-) -> None:
+def test_a_projects_own_way_to_run_commands_gets_the_launcher_too(tmp_path: Path) -> None:
     setup = """
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -187,8 +185,7 @@ setup(cmdclass={"build_ext": BuildExt}, ext_modules=[Extension("one", ["one.c", 
     shim = Shim(tmp_path / "bin", "ccache")
     wheel = build_wheel(folder, config_settings={"launcher": str(shim.path)})
     commands = shim.commands()
-    assert commands
-    assert not any("-ffile-prefix-map" in command for command in commands)
+    assert len(commands) == 2
     assert wheel_bytes_equal(serial_wheel(folder), wheel)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from parallel_backend.engine.stable_paths import stable_paths, wrapped
+from parallel_backend.launchers.stable_paths import stable_paths, wrapped
 
 
 def test_a_program_of_ours_that_cannot_be_written_is_done_without(

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from watched_builds import (
-    MODES,
     eventually,
     most_at_once,
     running_build,
@@ -20,12 +19,11 @@ from watched_builds import (
 GOING_ON = "; going on with one job"
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_jobserver_that_has_ended_leaves_one_job(mode: str, tmp_path: Path) -> None:
+def test_a_jobserver_that_has_ended_leaves_one_job(tmp_path: Path) -> None:
     folder = write_extensions(tmp_path / "parts", {"a": 3, "b": 2, "c": 1})
     env = write_compiler(tmp_path / "cc", 'log "+"\nsleep 0.02\nfake\nlog "-"')
     flags = {"MAKEFLAGS": " -j --jobserver-auth=fifo:/dev/null"}
-    with running_build(folder, env={**env, **flags}, extensions=mode) as build:
+    with running_build(folder, env={**env, **flags}) as build:
         done = build.finish()
         assert done.returncode == 0, done.output
         build.assert_nothing_is_left()
@@ -34,10 +32,7 @@ def test_a_jobserver_that_has_ended_leaves_one_job(mode: str, tmp_path: Path) ->
     assert most_at_once(tmp_path / "cc.log") == 1
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_jobserver_that_goes_away_in_mid_build_takes_no_token_back(
-    mode: str, tmp_path: Path
-) -> None:
+def test_a_jobserver_that_goes_away_in_mid_build_takes_no_token_back(tmp_path: Path) -> None:
     try:
         master, slave = os.openpty()
     except OSError as error:
@@ -48,7 +43,7 @@ def test_a_jobserver_that_goes_away_in_mid_build_takes_no_token_back(
     log, go = tmp_path / "cc.log", tmp_path / "go"
     env = write_compiler(tmp_path / "cc", f"log '+'\npatiently test -e '{go}'\nfake")
     flags = {"MAKEFLAGS": f" -j --jobserver-auth=fifo:{os.ttyname(slave)}"}
-    with running_build(folder, env={**env, **flags}, extensions=mode) as build:
+    with running_build(folder, env={**env, **flags}) as build:
         eventually(lambda: log.read_text().count("+") == 2, "its token is in use")
         for descriptor in (slave, master):
             os.close(descriptor)

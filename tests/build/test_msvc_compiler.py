@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from harness import build_wheel, copy_package, serial_wheel, wheel_bytes_equal
-from watched_builds import MODES
 
 JOBS = 4  # as many as the sample has extensions
 REAL = (sysconfig.get_config_var("CC") or "cc").split()[0]
@@ -41,14 +40,6 @@ for word do
     esac
 done
 exec REAL -shared "$@"
-"""
-
-# Nobody links before all have compiled the source that they share: on one path, that of the last.
-TOGETHER = f"""
-tries=0
-until [ "$(grep -c common LOG)" -ge {JOBS} ] || [ $tries -ge 2000 ]; do
-    sleep 0.01; tries=$((tries + 1))
-done
 """
 
 # On Windows the compiler initializes itself, when it compiles the first time.
@@ -85,11 +76,11 @@ PUT_BACK = INITIALIZED.replace(
 )
 
 
-def write_tools(folder: Path, *, then: str = "") -> tuple[dict[str, str], Path]:
+def write_tools(folder: Path) -> tuple[dict[str, str], Path]:
     """The programs of MSVC in `folder`; an environment that has them, and the sources compiled."""
     folder.mkdir()
     log = folder / "log"
-    for name, text in {"cl.exe": CL + then, "link.exe": LINK}.items():
+    for name, text in {"cl.exe": CL, "link.exe": LINK}.items():
         (folder / name).write_text(text.replace("REAL", REAL).replace("LOG", f"'{log}'"))
         (folder / name).chmod(0o755)
     path = os.pathsep.join([str(folder), os.environ["PATH"]])
@@ -108,15 +99,12 @@ def a_project(tmp_path: Path, code: str) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", [AS_ON_WINDOWS, PUT_BACK], ids=["", "put-back"])
-@pytest.mark.parametrize("mode", MODES)
-def test_extensions_that_share_a_source_get_the_serial_wheel(
-    mode: str, code: str, tmp_path: Path
-) -> None:
+def test_extensions_that_share_a_source_get_the_serial_wheel(code: str, tmp_path: Path) -> None:
     folder = a_project(tmp_path, code)
     plain, _ = write_tools(tmp_path / "plain-tools")
     expected = serial_wheel(folder, env=plain)
-    env, _ = write_tools(tmp_path / "tools", then="" if mode == "serial" else TOGETHER)
-    wheel = build_wheel(folder, jobs=JOBS, extensions=mode, env=env)
+    env, _ = write_tools(tmp_path / "tools")
+    wheel = build_wheel(folder, jobs=JOBS, env=env)
     assert wheel_bytes_equal(wheel, expected)
 
 

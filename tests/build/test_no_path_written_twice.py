@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from harness import (
     expectation,
     load_extension_values,
 )
-from written_paths import Event, Recorder, commands, most_at_once, read_log, written_by_two
+from written_paths import Recorder, commands, most_at_once, read_log, written_by_two
 
 pytestmark = pytest.mark.skipif(bool(Recorder.missing()), reason=Recorder.missing() or "none")
 
@@ -32,45 +31,26 @@ def recorder(tmp_path: Path) -> Recorder:
     return Recorder.make(tmp_path / "recorder")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recorded:
-    """A build of the sample that succeeded, and was seen whole."""
-
-    events: list[Event]
-    temporary: Path
-    link_inputs: set[str]
-
-
-def _record(extensions: str, *, recorder: Recorder, tmp_path: Path) -> Recorded:
-    folder = copy_package(SAMPLE, tmp_path)
-    env = {**QUICK_COMPILE, **recorder.environment()}
-    wheel = build_wheel(folder, jobs=JOBS, extensions=extensions, env=env)
-    events = read_log(recorder.log)
-    found = [command for command in commands(events).values() if command.status == 0]
-    links = [command for command in found if "-shared" in command.arguments]
-    assert sum("-c" in command.arguments for command in found) == COMPILES
-    assert len(links) == LINKS
-    for expression, value in expectation(SAMPLE).values.items():
-        assert load_extension_values(wheel, expression) == value
-    inputs = {os.path.join(folder, word) for link in links for word in link.arguments}
-    assert sum(path.endswith(".o") for path in inputs) == COMPILES
-    return Recorded(events=events, temporary=recorder.temporary, link_inputs=inputs)
-
-
-def test_no_path_is_written_by_two_commands(recorder: Recorder, tmp_path: Path) -> None:
-    recorded = _record("process", recorder=recorder, tmp_path=tmp_path)
-    assert written_by_two(recorded.events, ignored=[recorded.temporary]) == {}
-
-
-def test_one_extension_at_a_time_only_links_anew_what_setuptools_would_overwrite(
+def test_what_runs_ahead_writes_no_path_of_setuptools_and_none_twice(
     recorder: Recorder, tmp_path: Path
 ) -> None:
-    # Where nothing else runs, objects are put at setuptools' own names as well: no command writes
-    # there, and no linker reads there.
-    recorded = _record("serial", recorder=recorder, tmp_path=tmp_path)
-    aside = [recorded.temporary]
-    assert written_by_two(recorded.events, ignored=aside, follow=False) == {}
-    assert not recorded.link_inputs & written_by_two(recorded.events, ignored=aside).keys()
+    folder = copy_package(SAMPLE, tmp_path)
+    env = {**QUICK_COMPILE, **recorder.environment()}
+    wheel = build_wheel(folder, jobs=JOBS, env=env)
+    events = read_log(recorder.log)
+    found = [command for command in commands(events).values() if command.status == 0]
+    compiles = [command for command in found if "-c" in command.arguments]
+    links = [command for command in found if "-shared" in command.arguments]
+    assert (len(compiles), len(links)) == (COMPILES, LINKS)
+    for expression, value in expectation(SAMPLE).values.items():
+        assert load_extension_values(wheel, expression) == value
+    # The four objects of one name come to their place one after another, and by no command.
+    assert written_by_two(events, ignored=[recorder.temporary], follow=False) == {}
+    outputs = [
+        command.arguments[command.arguments.index("-o") + 1] for command in (*compiles, *links)
+    ]
+    assert len(set(outputs)) == COMPILES + LINKS
+    assert not [path for path in outputs if "/temp." in path or "/lib." in path]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from parallel_backend.engine import inputs, reuse
-from parallel_backend.engine.compilers import Compilers
-from parallel_backend.engine.inputs import time_of
-from parallel_backend.engine.installation import Installation
-from parallel_backend.engine.reuse import Compilation, Link
-from parallel_backend.engine.store import open_store
+from parallel_backend.records import fingerprints, record
+from parallel_backend.records.fingerprints import time_of
+from parallel_backend.records.record import CompileRecord, Records
+from parallel_backend.records.store import open_store
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc compiles, and tells")
 
@@ -25,7 +22,8 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc compile
 @pytest.fixture(autouse=True)
 def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A source, a header of its own, and one that is installed, in the second of two folders."""
-    monkeypatch.setattr(inputs, "_INSTALLED", (*inputs._INSTALLED, f"{tmp_path}/installed/"))
+    installed = (*fingerprints._INSTALLED, f"{tmp_path}/installed/")
+    monkeypatch.setattr(fingerprints, "_INSTALLED", installed)
     project = tmp_path / "project"
     for folder in (project, tmp_path / "installed/first", tmp_path / "installed/second"):
         folder.mkdir(parents=True)
@@ -36,16 +34,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("private").mkdir()
 
 
-def new_engine() -> Any:
-    private = Path("private")
-    return SimpleNamespace(
-        store=open_store(Path("build"), private, limit=1 << 30, fresh=False),
-        compilers=Compilers(),
-        installation=Installation(),
-        texts={},
-        searched={},
-        private=private,
-    )
+_number = itertools.count()
 
 
 def nothing() -> None:
@@ -53,25 +42,30 @@ def nothing() -> None:
 
 
 def compiled(
-    meanwhile: Callable[[], object] = nothing, adjusted: Callable[[Any], object] = lambda _: None
+    meanwhile: Callable[[], object] = nothing,
+    adjusted: Callable[[CompileRecord], object] = lambda _: None,
 ) -> bool:
     """Compile as a build of its own does; whether the compiler ran.
 
-    `meanwhile`: what happens while it runs. `adjusted`: is given what is expected before it ends.
+    `meanwhile`: what happens while it runs. `adjusted`: is given the record before it ends.
     """
-    engine = new_engine()
+    store = open_store(Path("build"), Path("private"), limit=1 << 30, fresh=False)
+    records = Records(store, folder=os.getcwd(), temporary="", build="this")
+    directory = Path(f"private/{next(_number)}").absolute()
+    directory.mkdir()
+    output = str(directory / "a.o")
     folders = [f"-I{Path.cwd().parent}/installed/{name}" for name in ("first", "second")]
-    expected = Compilation(engine, "a.o", "a.c", rule="a.o.d")
-    words = expected.begin(["gcc", "-O0", *folders, "-c", "a.c", "-o", "a.o"], None)
-    if words is None:
-        assert expected.reused
+    words = ["gcc", "-O0", *folders, "-c", "a.c", "-o", ""]
+    known = CompileRecord(records, words, os.environ, output=output, label="a.o", source="a.c")
+    if known.take():
+        assert known.holds()
         return False
-    subprocess.run(words, check=True)
+    known.begin()
+    subprocess.run([*words[:-1], output, *known.options()], check=True)
     meanwhile()
-    adjusted(expected)
-    expected.finish()
-    expected.clean_up()
-    assert not Path("a.o.d").exists()
+    adjusted(known)
+    known.finish()
+    assert [path.name for path in directory.iterdir()] == ["a.o"]
     return True
 
 
@@ -115,17 +109,15 @@ def test_what_changed_while_it_was_compiled_is_not_kept(path: str) -> None:
 
 
 def test_a_header_that_was_read_and_is_gone_is_not_taken_for_one_that_is_as_it_was() -> None:
-    seen: list[Compilation] = []
+    seen: list[CompileRecord] = []
     assert compiled(Path("near.h").unlink, seen.append)
-    stamps = {known.path: known.stamp for known in seen[0].inputs}
-    assert stamps["near.h"] is None
-    assert stamps["a.c"]
+    assert not seen[0].holds()
     assert not list(Path("build/parallel-backend/objects").iterdir())
 
 
 def test_a_header_of_the_very_moment_in_which_it_began_is_not_kept() -> None:
-    def same_moment(expected: Compilation) -> None:
-        expected._began = time_of("near.h")
+    def same_moment(known: CompileRecord) -> None:
+        known._began = time_of("near.h")
 
     assert compiled(adjusted=same_moment)
     assert compiled()
@@ -145,31 +137,10 @@ def test_a_header_of_any_name_counts(name: str) -> None:
     assert compiled()
 
 
-@pytest.mark.parametrize(
-    "words",
-    [["gcc", "-c", "a.c"], ["gcc", "-c", "a.c", "a.o"], ["gcc", "-specs=gone", "-o", "a.o", "a.c"]],
-    ids=["no output", "no -o", "unknown specifications"],
-)
-def test_a_command_that_is_another_one_or_cannot_be_known_runs_as_it_is(words: list[str]) -> None:
-    expected = Compilation(new_engine(), "a.o", "a.c", rule="a.o.d")
-    assert expected.begin(words, None) == words
-
-
-@pytest.mark.parametrize(
-    ("objects", "target"), [(["gone.o"], "a.so"), (["a.c"], "a,b.so")], ids=["gone", "comma"]
-)
-def test_a_link_of_objects_that_cannot_be_known_runs_as_it_is(
-    objects: list[str], target: str
-) -> None:
-    expected = Link(new_engine(), target, objects=objects, temporary="")
-    words = ["gcc", "-shared", *objects, "-o", target]
-    assert expected.begin(words, None) == words
-
-
 def test_the_folder_counts_by_the_name_that_debug_information_gives_it(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(Path.cwd())
     link = str(tmp_path / "link")
-    assert reuse._folder({"PWD": link}) == link
-    assert reuse._folder({"PWD": str(tmp_path)}) == ""
-    assert reuse._folder({"PWD": os.getcwd()}) == ""
-    assert reuse._folder({}) == ""
+    assert record._folder({"PWD": link}, os.getcwd()) == link
+    assert record._folder({"PWD": str(tmp_path)}, os.getcwd()) == ""
+    assert record._folder({"PWD": os.getcwd()}, os.getcwd()) == ""
+    assert record._folder({}, os.getcwd()) == ""

@@ -174,23 +174,21 @@ def test_headers_written_right_before_their_source_cost_no_second_compilation(
 # --- what is printed
 
 
-@pytest.mark.parametrize("extensions", ["process", "serial"])
 @pytest.mark.parametrize(
     ("name", "said"), [("asyncio_child", "by asyncio: "), ("child_in_own_session", "one of ")]
 )
 def test_what_a_child_of_the_project_prints_is_shown_once(
-    name: str, said: str, extensions: str, tmp_path: Path
+    name: str, said: str, tmp_path: Path
 ) -> None:
     folder = copy_package(name, tmp_path)
-    done = build(folder, extensions=extensions)
+    done = build(folder)
     succeeded(done)
     lines = [line for line in done.stdout.splitlines() if line.startswith(said)]
     assert sorted(lines) == [f"{said}first", f"{said}second"]
 
 
-@pytest.mark.parametrize("extensions", ["process", "serial"])
-def test_the_error_that_run_catches_is_shown(extensions: str, tmp_path: Path) -> None:
-    done = build(copy_package("run_falls_back", tmp_path), extensions=extensions)
+def test_the_error_that_run_catches_is_shown(tmp_path: Path) -> None:
+    done = build(copy_package("run_falls_back", tmp_path))
     succeeded(done)
     assert "without extensions" in done.stdout
     assert "THE REASON" in done.stderr
@@ -206,15 +204,14 @@ class Exits(build_ext):
 """
 
 
-@pytest.mark.parametrize("extensions", ["process", "serial"])
-def test_what_was_printed_before_a_project_exits_is_shown(extensions: str, tmp_path: Path) -> None:
+def test_what_was_printed_before_a_project_exits_is_shown(tmp_path: Path) -> None:
     folder = write_extensions(
         tmp_path / "parts",
         {"a": 1, "b": 1},
         code=EXITS,
         arguments="{'cmdclass': {'build_ext': Exits}}",
     )
-    done = build(folder, extensions=extensions)
+    done = build(folder)
     assert done.returncode == 1, done.output
     assert "the reason" in done.stderr
     assert "and more" in done.output
@@ -251,9 +248,10 @@ esac
     [
         ({"a": 4}, REPLACED, ("a_0.c", "a_1.c", 2), {"jobs": 4}),
         ({"a": 1, "b": 2}, REPLACED, ("none", "a_0.c", 1), {"jobs": 3}),
-        ({"a": 1, "b": 8}, "", ("none", "a_0.c", 3), {"jobs": 4, "extensions": "process"}),
+        ({"a": 1, "b": 8}, "", ("none", "a_0.c", 1), {"jobs": 2}),
+        ({"a": 1, "b": 8}, "", ("none", "a_0.c", 3), {"jobs": 4}),
     ],
-    ids=["one extension", "two extensions", "processes"],
+    ids=["one extension", "two extensions", "two jobs", "four jobs"],
 )
 def test_no_compiler_runs_on_after_a_failure(
     counts: dict[str, int],

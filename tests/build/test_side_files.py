@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from harness import build_wheel, copy_package, serial_wheel, understood, wheel_bytes_equal
-from watched_builds import MODES
 
 # What the option writes beside an object, by the file's suffix.
 OPTIONS = {
@@ -21,26 +20,23 @@ OPTIONS = {
 }
 
 
-def held_to_a_serial_build(options: str, tmp_path: Path, *, mode: str = "process") -> Path:
+def held_to_a_serial_build(options: str, tmp_path: Path) -> Path:
     """The project's folder, once its wheel is seen to be that of a serial build."""
     if not understood(options, tmp_path):
         pytest.skip(f"the compiler here does not know {options}")
     folder = copy_package("shared_source", tmp_path)
     env = {"CFLAGS": f"-O0 {options}"}
     expected = serial_wheel(folder, env=env)
-    wheel = build_wheel(folder, jobs=4, extensions=mode, env=env)
+    wheel = build_wheel(folder, jobs=4, env=env)
     assert wheel_bytes_equal(wheel, expected)
     return folder
 
 
-@pytest.mark.parametrize(
-    ("options", "mode"),
-    [(options, "process") for options in OPTIONS] + [("-fstack-usage", mode) for mode in MODES[1:]],
-)
+@pytest.mark.parametrize("options", OPTIONS)
 def test_an_object_that_tells_its_own_path_is_as_in_a_serial_build(
-    options: str, mode: str, tmp_path: Path
+    options: str, tmp_path: Path
 ) -> None:
-    folder = held_to_a_serial_build(options, tmp_path, mode=mode)
+    folder = held_to_a_serial_build(options, tmp_path)
     # They are where setuptools has them, by the names that it gives to objects.
     written = {path.name for path in folder.glob(f"build/temp*/*{OPTIONS[options]}")}
     stems = {name.partition(".")[0].partition("-")[0] for name in written}

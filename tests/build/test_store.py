@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from parallel_backend.engine.store import Store, open_store
+from parallel_backend.records.store import Store, open_store
 from scripts import run_script
 
 RECORD: dict[str, Any] = {"inputs": [], "absent": []}
@@ -217,7 +217,7 @@ def test_threads_share_it() -> None:
 KILLED = """
 import os, signal
 from pathlib import Path
-from parallel_backend.engine.store import open_store
+from parallel_backend.records.store import open_store
 
 store = open_store(Path("build"), Path("private"), limit=1 << 30, fresh=False)
 Path("made.o").write_bytes(b"x" * 3_000_000)

@@ -26,6 +26,7 @@ from parallel_backend.errors import SettingsError
 from parallel_backend.timings.folder import check_folder
 from projects import TINY_C, make_project
 from timings_harness import embedded, slices
+from watched_builds import write_compiler, write_extensions
 
 HOSTILE = "<img src=x onerror=alert(1)>.c"
 
@@ -84,19 +85,22 @@ def test_a_build_is_recorded_whole_and_makes_the_same_bytes(tmp_path: Path) -> N
 
     found = kinds(timings)
     assert found["hook"] == 1
-    assert (found["extension"], found["compile"], found["link"]) == (3, 6, 3)
-    assert found["worker"] >= 2
+    assert (found["recorder"], found["compile"], found["link"]) == (1, 6, 3)
     assert found["command"] > 3
     told = slices(timings / "timings.json")
     assert {event["tid"] for event in told} <= {1, 2}  # a row a job slot
     compiled = [event["args"] for event in told if event["cat"] == "compile"]
     assert all(each["cpu_seconds"] > 0 for each in compiled)
+    assert {each["run"] for each in compiled} <= {"ahead", "live"}
+    assert Counter(each["extension"] for each in compiled) == {"a": 2, "b": 2, "c": 2}
     assert all({"peak_memory_bytes", "peak_memory_at_most_bytes"} & {*each} for each in compiled)
     data = embedded(timings / "timings.html")
     assert data["title"] == "sample 1.0"
     assert data["slots"] == 2
     assert dict(data["told"])["compiled"] == "6"
-    assert data["path"][0][0] == "serial"
+    assert dict(data["told"])["linked"] == "3"
+    assert data["path"][0][0] == data["path"][-1][0] == "serial"
+    assert {kind for kind, *_ in data["path"]} == {"serial", "compile", "link"}
     assert max(number for _, _, number in data["jobs"]) == 2
 
     done = wheel_hook(folder, tmp_path / "out", timings=str(timings))
@@ -106,15 +110,17 @@ def test_a_build_is_recorded_whole_and_makes_the_same_bytes(tmp_path: Path) -> N
 
 
 def test_sources_of_one_extension_stand_in_the_rows_of_the_slots_they_had(tmp_path: Path) -> None:
-    names = [f"s{i}.c" for i in range(8)]
-    folder, timings = tmp_path / "project", tmp_path / "timings"
-    make_project(
-        folder,
-        setup="from setuptools import Extension, setup\n"
-        f"setup(ext_modules=[Extension('s0', {names})])\n",
-        files={name: TINY_C.format(name=name[:-2]) for name in names},
-    )
-    done = wheel_hook(folder, tmp_path / "out", timings=str(timings))
+    folder = write_extensions(tmp_path / "project", {"ext": 8})
+    body = """
+    if [ $kind = compile ]; then
+        log +
+        patiently together 2
+        log -
+    fi
+    real "$@"
+    """
+    env, timings = write_compiler(tmp_path / "cc", body), tmp_path / "timings"
+    done = wheel_hook(folder, tmp_path / "out", env=env, timings=str(timings))
     assert done.returncode == 0, done.output
     rows: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
     for event in slices(timings / "timings.json"):
@@ -197,18 +203,87 @@ def test_a_failed_build_tells_what_is_known_and_what_failed(tmp_path: Path) -> N
     assert "ended with exit status 1" in text
     assert "<img" not in (timings / "timings.html").read_text()
     failed = [e for e in slices(timings / "timings.json") if e["args"]["result"] == "failed"]
-    assert {"hook", "extension", "compile", "program"} <= {event["cat"] for event in failed}
+    assert {"hook", "compile"} <= {event["cat"] for event in failed}
+    # It has failed ahead of its turn perhaps, which did not count.
+    broken = [event["args"] for event in failed if event["name"] == HOSTILE]
+    assert [each["run"] for each in broken] == ["live"]
 
 
-def test_what_was_built_beforehand_in_vain_is_shown_as_such(tmp_path: Path) -> None:
-    folder, timings = copy_package("undeclared_order", tmp_path), tmp_path / "timings"
+def test_what_a_failure_breaks_off_did_not_fail(tmp_path: Path) -> None:
+    folder = write_extensions(tmp_path / "project", {"first": 1, "second": 1})
+    body = """
+    case $kind/$source in
+        compile/first_0.c) patiently logged second_0.c 1; exit 1 ;;
+        compile/second_0.c) log second_0.c; exec sleep 600 ;;
+    esac
+    real "$@"
+    """
+    env, timings = write_compiler(tmp_path / "cc", body), tmp_path / "timings"
+    done = wheel_hook(folder, tmp_path / "out", env=env, timings=str(timings))
+    assert done.returncode != 0
+    told = [(event["name"], event["args"]) for event in slices(timings / "timings.json")]
+    assert [args["result"] for name, args in told if name == "second_0.c"] == ["cancelled"]
+    assert [args["result"] for name, args in told if name == "first_0.c"] == ["again", "failed"]
+    text = embedded(timings / "timings.html")["verdicts"][0][2]
+    assert "The source first_0.c of extension first failed" in text
+
+
+def test_a_failure_of_what_does_not_start_is_told(tmp_path: Path) -> None:
+    folder, timings = project(tmp_path / "project", names="a"), tmp_path / "timings"
+    done = wheel_hook(folder, tmp_path / "out", env={"CC": "no-cc"}, timings=str(timings))
+    assert done.returncode != 0
+    kind, _, text, *_ = embedded(timings / "timings.html")["verdicts"][0]
+    assert kind == "failed"
+    assert text.startswith("The source a.c of extension a failed")
+    assert "No such file or directory: 'no-cc'" in text
+
+
+def test_what_runs_in_its_place_tells_why_and_what_it_used(tmp_path: Path) -> None:
+    folder, timings = tmp_path / "project", tmp_path / "timings"
+    make_project(
+        folder,
+        setup="from setuptools import Extension, setup\n"
+        "setup(ext_modules=[Extension('a', ['a.c'], extra_compile_args=['-save-temps=obj'])])\n",
+        files={"a.c": TINY_C.format(name="a")},
+    )
     done = wheel_hook(folder, tmp_path / "out", timings=str(timings))
     assert done.returncode == 0, done.output
-    told = [event for event in slices(timings / "timings.json") if event["cat"] == "extension"]
-    results = Counter((event["name"], event["args"]["result"]) for event in told)
-    names = ("maker", "includer", "linker")
-    assert all(results[name, "done"] == 1 for name in names), results
-    assert any(results[name, "again"] for name in names), results
+    [told] = [e["args"] for e in slices(timings / "timings.json") if e["cat"] == "compile"]
+    assert (told["run"], told["why"]) == ("live", "the option -save-temps=obj")
+    assert told["extension"] == "a"
+    assert told["cpu_seconds"] > 0
+    assert {"peak_memory_bytes", "peak_memory_at_most_bytes"} & {*told}
+
+
+def test_what_ran_ahead_in_vain_is_shown_as_such(tmp_path: Path) -> None:
+    """Compiling the first extension changes a header of the second, which has been compiled."""
+    timings = tmp_path / "timings"
+    folder = write_extensions(
+        tmp_path / "project",
+        {"first": 1, "second": 1},
+        contents={"second_0.c": '#include "made.h"\nint PyInit_second;\n'},
+    )
+    (folder / "made.h").write_text("")
+    body = f"""
+    if [ $kind/$source = compile/first_0.c ]; then
+        patiently logged second_0.c 1
+        echo '#define MADE' > '{folder / "made.h"}'
+    fi
+    real "$@" || exit
+    [ $kind = link ] || log $source
+    """
+    env = write_compiler(tmp_path / "cc", body)
+    done = wheel_hook(folder, tmp_path / "out", env=env, timings=str(timings))
+    assert done.returncode == 0, done.output
+    assert "2 compiled, 2 linked, 0 reused, 1 recompiled" in done.stdout
+    told = [event for event in slices(timings / "timings.json") if event["cat"] == "compile"]
+    second = [event["args"] for event in told if event["name"] == "second_0.c"]
+    assert [(each["run"], each["result"]) for each in second] == [
+        ("ahead", "again"),
+        ("live", "done"),
+    ]
+    assert second[1]["why"] == "what it reads has changed since it ran"
+    assert dict(embedded(timings / "timings.html")["told"])["compiled"] == "2"
     assert "failed" not in verdicts(timings)
 
 
@@ -222,11 +297,37 @@ def test_translations_and_c_libraries_are_recorded(tmp_path: Path, sample: str) 
     found = kinds(timings)
     assert found["compile"]
     assert found["link"]
-    if sample == "pyx_cythonize":
-        assert found["translation"]
-        [first, *_] = [e for e in slices(timings / "timings.json") if e["cat"] == "translation"]
-        assert first["name"].endswith(".pyx")
-        assert not os.path.isabs(first["name"])
+    if sample.startswith("pyx"):
+        told = [e for e in slices(timings / "timings.json") if e["cat"] == "translation"]
+        names = [(event["name"], event["args"]["extension"]) for event in told]
+        assert sorted(names) == [("doubled.pyx", "doubled"), ("tripled.pyx", "tripled")]
+        path = [kind for kind, *_ in embedded(timings / "timings.html")["path"]]
+        assert path.index("translation") < path.index("compile") < path.index("link")
+
+
+def test_what_the_serial_build_translates_is_not_translated_once_more(tmp_path: Path) -> None:
+    """A recorder that is slow comes to it later, and what is compiled of it waits for it."""
+    if missing := expectation("pyx_build_ext").missing:
+        pytest.skip(f"there is no {missing}")
+    folder, timings = copy_package("pyx_build_ext", tmp_path), tmp_path / "timings"
+    setup = folder / "setup.py"
+    slow = """
+import os, time
+main = os.getpid()
+class build_ext(build_ext):
+    def build_extension(self, ext):
+        if os.getpid() != main:
+            time.sleep(0.5)
+        super().build_extension(ext)
+setup("""
+    setup.write_text(setup.read_text().replace("\nsetup(", slow))
+    done = wheel_hook(folder, tmp_path / "out", timings=str(timings))
+    assert done.returncode == 0, done.output
+    told = slices(timings / "timings.json")
+    runs = {e["name"]: e["args"]["run"] for e in told if e["cat"] == "translation"}
+    assert runs == {"doubled.pyx": "live", "tripled.pyx": "ahead"}
+    assert (kinds(timings)["translation"], kinds(timings)["compile"]) == (2, 2)
+    assert {e["args"]["result"] for e in told} == {"done"}
 
 
 def test_waits_for_a_token_that_others_hold_are_recorded(tmp_path: Path) -> None:

@@ -6,48 +6,68 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from parallel_backend.engine.output import Job, capturing
+from parallel_backend.build import interception
+from parallel_backend.build.costs import Costs
+from parallel_backend.build.replay import Replay
+from parallel_backend.build.scheduler import Scheduler
 from parallel_backend.hook_process.process_groups import close_record, make_record
-from parallel_backend.timings.record import happened, recording, span
+from parallel_backend.records.record import Records
+from parallel_backend.records.store import open_store
+from parallel_backend.timings import Tally
+from parallel_backend.timings.record import recording, span
 from parallel_backend.tools.timings.events import Event, read_events
 
 SPIN = "import time\nwhile time.process_time() < 0.1: pass\nb = bytearray(200 << 20)"
 
 
-@pytest.fixture(params=["in a job", "in none"])
-def record(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """Where processes of a build are on record: those of a job, and those of setup.py itself."""
+class OneSlot:
+    """A slot for whatever asks."""
+
+    def take(self) -> int | None:
+        return 0
+
+    def give(self, number: int) -> None:
+        pass
+
+    def fileno(self) -> int:
+        return -1
+
+
+class Recorded:
+    """Processes of a build that are on record: those of setup.py itself."""
+
+    def __init__(self, folder: Path, scheduler: Scheduler) -> None:
+        self._file = folder / "record"
+        self._scheduler = scheduler
+
+    def programs(self) -> list[Event]:
+        """Those that have ended."""
+        self._scheduler.close()
+        return [event for event in read_events(self._file) if event.kind == "program"]
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Iterator[Recorded]:
     make_record(tmp_path)
+    runner: Any = None
+    scheduler = Scheduler(runner, OneSlot())
+    store = open_store(tmp_path / "build", tmp_path, limit=1 << 20, fresh=False)
+    records = Records(store, folder=str(tmp_path), temporary="", build="b")
     try:
-        with capturing(tmp_path), recording(tmp_path / "record"):
-            if request.param == "in a job":
-                with Job().current() as job:
-                    yield tmp_path / "record"
-                job.close()
-            else:
-                yield tmp_path / "record"
+        with recording(tmp_path / "record"):
+            replay = Replay(scheduler, records, Tally(), Costs(), str(tmp_path))
+            with interception.installed(replay, tmp_path):
+                yield Recorded(tmp_path, scheduler)
     finally:
+        scheduler.close()
         close_record(tmp_path)
-
-
-def programs(record: Path) -> list[Event]:
-    return [event for event in read_events(record) if event.kind == "program"]
-
-
-def test_a_childs_processor_time_and_peak_memory_are_its_own(record: Path) -> None:
-    with span("link", "a.so") as link:
-        subprocess.run([sys.executable, "-c", SPIN], check=True)
-    [event] = programs(record)
-    assert event.name == os.path.basename(sys.executable)
-    assert event.up == link.id
-    assert 0.1e9 <= event.details["cpu"] <= event.length
-    assert 200 << 20 <= event.details["peak"] < 400 << 20
-    assert event.details["least"] < 200 << 20
 
 
 @pytest.mark.parametrize("poll", [False, True], ids=["wait", "poll"])
@@ -55,7 +75,7 @@ def test_a_childs_processor_time_and_peak_memory_are_its_own(record: Path) -> No
     ("code", "status"), [("exit 0", 0), ("exit 3", 3), ("kill -9 $$", -signal.SIGKILL)]
 )
 def test_exit_statuses_and_signals_are_as_ever(
-    record: Path, code: str, status: int, poll: bool
+    recorded: Recorded, code: str, status: int, poll: bool
 ) -> None:
     process = subprocess.Popen(["sh", "-c", code])
     if poll:
@@ -63,53 +83,68 @@ def test_exit_statuses_and_signals_are_as_ever(
         assert process.poll() == status
     assert process.wait() == status
     assert process.poll() == process.returncode == status
-    [event] = programs(record)
+    [event] = recorded.programs()
+    assert event.name == "sh"
     assert event.details["status"] == status
     assert event.result == ("failed" if status else "done")
-    assert "cpu" in event.details
 
 
-def test_a_wait_that_is_over_too_early_raises_and_may_be_repeated(record: Path) -> None:
+def test_a_wait_that_is_over_too_early_raises_and_may_be_repeated(recorded: Recorded) -> None:
     process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     assert process.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.01)
     process.communicate(timeout=60)
     assert process.returncode == 0
-    assert len(programs(record)) == 1
+    assert len(recorded.programs()) == 1
 
 
-def test_a_child_that_somebody_else_has_waited_for_is_no_error(record: Path) -> None:
+def test_a_child_that_somebody_else_has_waited_for_is_no_error(recorded: Recorded) -> None:
     process = subprocess.Popen(["sh", "-c", "exit 3"])
     os.waitpid(process.pid, 0)
     assert process.wait() == 0  # as `subprocess` has it: nothing is known
-    assert "cpu" not in programs(record)[0].details
+    assert len(recorded.programs()) == 1
 
 
-def test_without_wait4_children_are_waited_for_all_the_same(
-    record: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("parallel_backend.engine.output._HAS_WAIT4", False)
-    first = subprocess.Popen(["sh", "-c", "exit 3"])
-    os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
-    assert first.poll() == 3
-    assert subprocess.call("exit 4", shell=True) == 4
-    assert [event.details.get("cpu") for event in programs(record)] == [None, None]
-    assert [event.details["status"] for event in programs(record)] == [3, 4]
+def test_whoever_sees_its_end_first_the_status_is_known(recorded: Recorded) -> None:
+    """The scheduler sees that a child has ended, and somebody who waits takes its status away."""
+    for _ in range(200):
+        assert subprocess.call(["sh", "-c", "exit 3"]) == 3
+    programs = recorded.programs()
+    assert {event.details["status"] for event in programs} == {3}
+    assert all("cpu" in event.details for event in programs)
+    assert len(programs) == 200
 
 
-def test_what_a_killed_process_was_at_ends_when_it_was_gone(tmp_path: Path) -> None:
+def test_what_a_childs_processes_used_is_its_own(recorded: Recorded) -> None:
+    """Also of one that has ended long before somebody waits for it."""
+    subprocess.run([sys.executable, "-c", SPIN], check=True)
+    late = subprocess.Popen([sys.executable, "-c", SPIN], stdout=subprocess.PIPE)
+    os.waitid(os.P_PID, late.pid, os.WEXITED | os.WNOWAIT)
+    between = time.monotonic_ns()
+    time.sleep(0.1)  # time for the scheduler to see its end
+    late.communicate()
+    programs = recorded.programs()
+    assert len(programs) == 2
+    for event in programs:
+        assert event.name == os.path.basename(sys.executable)
+        assert 0.1e9 <= event.details["cpu"] <= event.length
+        assert 200 << 20 <= event.details["peak"] < 400 << 20
+        assert event.details["least"] < 200 << 20
+        assert event.result == "done"
+    assert programs[1].end < between + 0.05e9
+
+
+def test_a_fork_notes_nothing(tmp_path: Path) -> None:
+    """That of a recorder would end at its first write."""
     file = tmp_path / "record"
-    with recording(file), span("hook", "build_wheel", whole=True, told=True):
+    with recording(file), span("hook", "build_wheel"):
         pid = os.fork()
         if pid == 0:
-            with span("extension", "ext", told=True), span("compile", "a.c"):
-                os.kill(os.getpid(), signal.SIGKILL)
+            with span("command", "build_ext"):
+                pass
+            os._exit(0)
         os.waitpid(pid, 0)
-        happened("gone", pid)
-    with file.open("a", encoding="utf-8") as stream:
-        stream.write('["compile", "half')
-    hook, extension = read_events(file)
-    assert (extension.name, extension.result, extension.process) == ("ext", "cancelled", pid)
-    assert hook.begin < extension.begin < extension.end < hook.end
-    assert hook.details["peak"] > 2**20
+        with span("command", "build_py"):
+            pass
+    assert [event.name for event in read_events(file)] == ["build_wheel", "build_py"]

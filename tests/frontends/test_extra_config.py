@@ -18,7 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from setuptools.dist import Distribution
 
-from parallel_backend.errors import SettingsError
+from parallel_backend.errors import HookProcessError, SettingsError
 from parallel_backend.extra_config import extra_config
 from parallel_backend.settings import Settings, read_settings
 
@@ -214,7 +214,7 @@ def test_afterwards_the_file_is_gone_and_the_variable_as_before(
 
 def test_a_private_folder_that_is_gone_leaves_the_variable_as_before(tmp_path: Path) -> None:
     with (
-        pytest.raises(FileNotFoundError),
+        pytest.raises(HookProcessError, match="cannot be written"),
         extra_config(settings=Settings(), jobs=4, private=tmp_path / "gone"),
     ):
         pytest.fail("entered without a file")

@@ -75,7 +75,7 @@ def test_a_key_of_neither_ours_nor_setuptools_is_let_be(tmp_path: Path, out: Pat
 WRONG: dict[str, tuple[dict[str, str | list[str]], dict[str, str], str, list[str]]] = {
     "-C value": ({"jobs": "0"}, {}, "", ["-C", "jobs", "'0'", "auto"]),
     "-C near miss": ({"job": "2"}, {}, "", ["-C", "job", "jobs"]),
-    "-C list": ({"extensions": ["serial", "thread"]}, {}, "", ["-C", "extensions", "process"]),
+    "-C list": ({"fresh": ["true", "maybe"]}, {}, "", ["-C", "fresh", "yes"]),
     "environment value": ({}, {"PARALLEL_BACKEND_JOBS": "many"}, "", ["PARALLEL_BACKEND_JOBS"]),
     "environment key": ({}, {"PARALLEL_BACKEND_JOB": "2"}, "", ["PARALLEL_BACKEND_JOBS"]),
     "table value": ({}, {}, "jobs = 0", ["pyproject.toml", "jobs", "auto"]),

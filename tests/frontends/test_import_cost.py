@@ -42,9 +42,10 @@ PURE_HOOKS = [
 
 # What only compiling needs: each of these costs milliseconds, Cython a tenth of a second.
 ENGINE = [
-    f"parallel_backend.engine.{path.stem}"
-    for path in (SOURCE / "parallel_backend" / "engine").glob("*.py")
-    if path.stem not in ("__init__", "imports")
+    f"parallel_backend.{room}.{path.stem}"
+    for room in ("build", "records", "launchers")
+    for path in (SOURCE / "parallel_backend" / room).glob("*.py")
+    if path.stem not in ("__init__", "imports", "session")
 ]
 HEAVY = ["Cython", "multiprocessing", "concurrent.futures", "asyncio", "numpy"]
 
@@ -97,7 +98,7 @@ def test_the_first_hook_imports_nothing_of_what_only_a_build_needs(
 ) -> None:
     modules = modules_of(f"import parallel_backend\nparallel_backend.{attribute}", cwd=tmp_path)
     assert "setuptools.build_meta" in modules
-    unwanted = ["parallel_backend.engine", "setuptools.command.build_ext", *HEAVY]
+    unwanted = ["parallel_backend.build", "setuptools.command.build_ext", *HEAVY]
     assert among(unwanted, modules) == []
 
 
@@ -119,8 +120,7 @@ def test_a_pure_python_project_never_imports_what_only_compiling_needs(
     assert "parallel_backend" in ours.fork
     assert among(ENGINE, ours.fork) == []
     assert (
-        among(["parallel_backend.engine", "setuptools.command.build_ext", *HEAVY], ours.caller)
-        == []
+        among(["parallel_backend.build", "setuptools.command.build_ext", *HEAVY], ours.caller) == []
     )
     shutil.rmtree(folder / "build", ignore_errors=True)
     plain = modules_of_hook(hook, folder=folder, backend=PLAIN_BACKEND)
@@ -137,7 +137,7 @@ def test_a_project_with_extensions_imports_it_in_the_hooks_process_alone(tmp_pat
         files={f"{name}.c": TINY_C.format(name=name) for name in names},
     )
     found = modules_of_hook("build_wheel", folder=folder)
-    assert "parallel_backend.engine.extensions" in found.fork
+    assert "parallel_backend.build.replay" in found.fork
     assert "setuptools.command.build_ext" in found.fork
-    unwanted = ["parallel_backend.engine", "setuptools.command.build_ext"]
+    unwanted = ["parallel_backend.build", "setuptools.command.build_ext"]
     assert among(unwanted, found.caller) == []

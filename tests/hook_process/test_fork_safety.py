@@ -123,4 +123,4 @@ def test_a_build_beside_a_thread_prints_to_the_streams_that_the_caller_has(
     for source in ("a_0.c", "a_1.c", "b_0.c"):
         assert done.stdout.count(f"out {source}\n") == 1
         assert done.stderr.count(f"err {source}\n") == (kind == "replaced")
-    assert done.stdout.count("parallel-backend: 3 objects and 2 extensions in ") == 1
+    assert done.stdout.count("parallel-backend: 3 compiled, 2 linked, 0 reused in ") == 1

@@ -229,8 +229,8 @@ def test_a_hook_that_compiles_ends_with_one_line_that_says_what_it_did(
     run = run_hook(folder, hook, out, config_settings={"jobs": "2"})
     name = succeeded(run)
     last = run.stdout.splitlines()[-1]
-    assert last.startswith("parallel-backend: 2 objects and 2 extensions in ")
-    assert last.endswith(" busy): 2 compiled, 0 reused")
+    assert last.startswith("parallel-backend: 2 compiled, 2 linked, 0 reused in ")
+    assert last.endswith(" busy)")
     assert " on 2 jobs (" in last
     assert sys.implementation.cache_tag.replace("cpython-", "cp") in name
     assert os.listdir(out) == [name]

@@ -175,7 +175,7 @@ def _switch(machine: Machine, readme: str) -> None:
     machine.run(f"tar xf {name}-*.tar.gz && rm {name}-*.tar.gz && mv {name}-* project")
     machine.run(_marked(readme, "switch"), cwd="project")
     printed = machine.run("python -m pip install --verbose ./project")
-    if not re.search(r"parallel-backend: \d+ objects? and \d+ extensions?", printed):
+    if not re.search(r"parallel-backend: \d+ compiled, \d+ linked", printed):
         raise _FailedError("the switched project was not built by the backend")
     machine.run(f"python -c 'import {name}; print({name}.__file__)'")
 

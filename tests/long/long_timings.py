@@ -34,7 +34,7 @@ from bench.sources import fetch
 __all__ = ["main"]
 
 _PACKAGES = ["brotli==1.2.1", "cython==3.0.9"]
-_SOURCES = 4998  # with the extension and its link, 5,000 units
+_SOURCES = 4998  # with the recorder and the link, 5,000 units
 _SETUP = """
 from setuptools import Extension, setup
 sources = [f"source_{{i:04}}.c" for i in range({sources})]
@@ -115,7 +115,7 @@ def _faults(file: Path) -> Iterator[str]:
     shown = Page(opened(file, do=_SHOW_ALL))
     titles, *rows = shown.tables["units"]
     name, kind, took = titles.index("Unit"), titles.index("Kind"), titles.index("Time, s")
-    for wanted in ("compile", "link", "translation", "extension"):
+    for wanted in ("compile", "link", "translation", "recorder"):
         told = sorted(
             (each["name"], each["dur"] / 1e6) for each in happened if _kind(each) == wanted
         )

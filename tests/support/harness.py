@@ -209,7 +209,6 @@ def build_wheel(
     *,
     backend: str = "parallel_backend",
     jobs: int | str | None = None,
-    extensions: str | None = None,
     config_settings: Mapping[str, str | list[str]] | None = None,
     out: Path | None = None,
     python: str = sys.executable,
@@ -218,13 +217,11 @@ def build_wheel(
 ) -> Path:
     """Build `folder`'s wheel into `out`, a new folder beside `folder` by default; returns its path.
 
-    `jobs` and `extensions` are config settings. Raises BuildFailedError.
+    `jobs` is a config setting. Raises BuildFailedError.
     """
     settings = dict(config_settings or {})
     if jobs is not None:
         settings["jobs"] = str(jobs)
-    if extensions is not None:
-        settings["extensions"] = extensions
     out = out or Path(tempfile.mkdtemp(prefix="wheel-", dir=folder.parent))
     done = run_hook(
         folder,

@@ -179,7 +179,7 @@ class Tree:
         text, found, result = output.rpartition(_RESULT)
         assert found, f"{self.told}\n{output}"
         told = json.loads(result)
-        last = re.findall(r"(\d+) compiled, (\d+) reused", text)
+        last = re.findall(r"(\d+) compiled, \d+ linked, (\d+) reused", text)
         numbers = [int(number) for number in last[-1]] if last else [0, 0]
         return Step(
             built=told["built"],

@@ -21,7 +21,6 @@ from typing import Any
 from harness import SOURCE, HookRun
 
 __all__ = [
-    "MODES",
     "NO_OPTIMISATION",
     "Build",
     "Tokens",
@@ -33,8 +32,6 @@ __all__ = [
     "write_compiler",
     "write_extensions",
 ]
-
-MODES = ["process", "serial"]
 
 # No debug information: it would hold paths, and these wheels are built in several folders.
 NO_OPTIMISATION = {"CFLAGS": "-O0"}
@@ -69,19 +66,23 @@ setup(ext_modules=[
 # Reads what it is asked to do as a compiler does. The functions are for the tests' own lines.
 _COMPILER = """\
 #!/bin/sh
-kind=link source= target= previous=
+kind=link source= path= target= rule= previous=
 for word do
     case $word in
         -c) kind=compile ;;
         -E | -Wl,--help) exec {real} "$@" ;;
-        *.c) source=${{word##*/}} ;;
+        *.c) source=${{word##*/}} path=$word ;;
+        -Wl,--dependency-file=*) rule=${{word#*=}} ;;
     esac
-    case $previous in -o) target=$word ;; esac
+    case $previous in -o) target=$word ;; -MF) rule=$word ;; esac
     previous=$word
 done
 log() {{ printf '%s\\n' "$*" >>'{log}'; }}
 real() {{ {real} "$@"; }}
-fake() {{ printf '%s' "$source" >"$target"; }}
+fake() {{
+    printf '%s' "$source" >"$target"
+    [ -z "$rule" ] || printf 'x: %s\\n' "$path" >"$rule"
+}}
 patiently() {{
     tries=0
     until "$@" || [ $tries -ge 2000 ]; do sleep 0.01; tries=$((tries + 1)); done

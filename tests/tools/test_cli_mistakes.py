@@ -28,7 +28,7 @@ from timings_harness import embedded
 
 FAILS = """
 import sys
-print("parallel-backend: 1 object and 1 extension in 1 s on 1 job: 99 compiled, 7 reused")
+print("parallel-backend: 99 compiled, 1 linked, 7 reused in 1.0 s on 1 job (1.0 busy)")
 def find():
     {0}
 find()
@@ -66,7 +66,8 @@ def test_what_was_compiled_before_a_failure_counts(tmp_path: Path) -> None:
     """And no text does that looks like a closing line of ours."""
     folder = with_extension(tmp_path / "bad", name="bad", broken=True)
     setup = (folder / "setup.py").read_text()
-    (folder / "setup.py").write_text(f"print('parallel-backend: x: 9 compiled, 7 reused')\n{setup}")
+    line = "parallel-backend: 9 compiled, 0 linked, 7 reused in 1.0 s on 1 job (1.0 busy)"
+    (folder / "setup.py").write_text(f"print('{line}')\n{setup}")
     (folder / "bad.c").write_text(TINY_C.format(name="bad") + "/* it goes first, by its size */")
     done = run("build", "bad", "-n", "-j", "1", "--json", "-o", "out", tmp_path=tmp_path)
     [told] = json.loads(done.stdout)["projects"]

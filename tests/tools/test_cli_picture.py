@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from cli_harness import PATIENCE, building, command, variables
-from parallel_backend.timings.record import RECORDS, happened, in_slot, recording, span
+from parallel_backend.timings.record import RECORDS, begun, recording, span
 from parallel_backend.tools.cli.building import Result
 from parallel_backend.tools.cli.following import Follower, Work
 from parallel_backend.tools.cli.progress import time_left, watching
@@ -165,47 +165,54 @@ def does(follower: Follower) -> list[str]:
     return [f"{work.does} {work.what}" for work in follower.look()]
 
 
-def test_a_follower_tells_the_innermost_of_what_goes_on(tmp_path: Path) -> None:
+def test_a_follower_tells_what_is_built_or_else_the_command(tmp_path: Path) -> None:
     follower = Follower(tmp_path)
     assert follower.look() == []
     records = tmp_path / RECORDS
     records.mkdir()
     with recording(records / "build_wheel-1", watched=True):
-        with span("hook", "build_wheel", told=True, folder="/project"):
+        with span("hook", "build_wheel", told=True, folder="/project") as hook:
             assert does(follower) == []
             with span("command", "build_ext"):
                 assert does(follower) == ["runs build_ext"]
-                with span("worker", "worker 7", told=True), span("extension", "ext"):
-                    assert does(follower) == ["builds ext"]
-                    with in_slot(b"1"), span("compile", "/project/src/a.c"):
-                        with span("compile", "b.c"):
-                            pass
-                        assert does(follower) == ["compiles /project/src/a.c"[:9] + "src/a.c"]
-                        with span("translation", "c.pyx"):
-                            pass
-                    with span("link", "/elsewhere/build/ext.so"):
-                        assert does(follower) == ["links ext.so"]
+                # What runs ahead is part of no command.
+                compiled = begun("compile", "/project/src/a.c", slot=1, up=hook)
+                assert compiled is not None
+                with span("compile", "b.c", slot=2):
+                    pass
+                assert does(follower) == ["compiles src/a.c"]
+                with span("translation", "c.pyx"):
+                    assert does(follower) == ["compiles src/a.c", "translates c.pyx"]
+                compiled.end()
+                for kind, words in (
+                    ("link", "links ext.so"),
+                    ("archive", "archives ext.so"),
+                    ("swig", "runs SWIG for /elsewhere/build/ext.so"),
+                ):
+                    with span(kind, "/elsewhere/build/ext.so"):
+                        assert does(follower) == [words]
+                # A recorder builds nothing.
+                with span("recorder", "recorder"):
+                    assert does(follower) == ["runs build_ext"]
             [work] = follower.look() or [Work(does="", what="", begin=0)]
             assert work.does == ""
         assert does(follower) == []
 
 
-def test_a_follower_forgets_what_a_process_was_at_that_is_gone(tmp_path: Path) -> None:
+def test_a_follower_takes_no_line_that_is_not_whole_or_none_of_ours(tmp_path: Path) -> None:
     records = tmp_path / RECORDS
     records.mkdir()
     path = records / "build_wheel-1"
     follower = Follower(tmp_path)
     with recording(path, watched=True):
-        span("extension", "ext")
-        assert does(follower) == ["builds ext"]
-        happened("gone", os.getpid())
+        with span("compile", "a.c"):
+            assert does(follower) == ["compiles a.c"]
         assert does(follower) == []
-        span("extension", "other")
-        # A line that is written while it is read, and one that is no line of ours.
+        span("compile", "b.c")
         with path.open("ab") as file:
-            file.write(b"no line\n[1]\n" + json.dumps(["extension"]).encode()[:5])
+            file.write(b"no line\n[1]\n" + json.dumps(["compile"]).encode()[:5])
         (records / "no-record").mkdir()
-        assert does(follower) == ["builds other"]
+        assert does(follower) == ["compiles b.c"]
     path.unlink()
     assert does(follower) == []
 

@@ -46,14 +46,15 @@ def written(tmp_path: Path, timeline: Timeline, *, title: str = "sample 1.0") ->
 def of_names(names: list[str]) -> Timeline:
     """A build of one extension with these sources, each of which takes longer than the last."""
     count = len(names)
+    of = {"extension": "ext</td>", "run": "ahead"}
     events = [
-        happened("compile", name, i, 2 * i + 1, slot=i % 2, up="e", call=1, cpu=10**8, peak=2**25)
+        happened("compile", name, i, 2 * i + 1, slot=i % 2, cpu=10**8, peak=2**25, **of)
         for i, name in enumerate(names)
     ]
     return laid_out(
         [
             happened("hook", "build_wheel", 0, 3 * count + 1),
-            happened("extension", "hostile</td>", 0, 3 * count, id="e"),
+            happened("recorder", "hostile</td>", 0, 3 * count, why="writes <b>"),
             happened("slot", "1", 0.5, 3 * count, slot=1),
             *events,
         ]
@@ -78,6 +79,7 @@ def test_a_browser_shows_hostile_names_as_text_and_runs_none_of_them(tmp_path: P
     titles, *rows = shown.tables["units"]
     assert titles[:3] == ["Unit", "Kind", "Extension"]
     assert {row[0] for row in rows} == {*HOSTILE, "hostile</td>"}
+    assert {row[2] for row in rows} == {"ext</td>", ""}
     assert shown.texts["title"] == HOSTILE[0]
     assert shown.tags["img"] == 0
     assert shown.tags["script"] == 2
@@ -124,7 +126,7 @@ def test_five_thousand_units_are_sorted_filtered_and_walked_through_by_keys(tmp_
         )
     )
     assert acted.texts["title"].split("|")[:4] == [
-        "extension hostile</td>",
+        "recorder hostile</td>",
         "compile source_4998.c",
         "compile source_4996.c",
         "compile source_4995.c",
@@ -142,8 +144,7 @@ def test_the_picture_has_blocks_as_long_as_what_they_stand_for(tmp_path: Path, s
         [
             happened("hook", "build_wheel", 0, 8),
             happened("translation", "a.pyx", 1, 3),
-            happened("extension", "a", 3, 7, id="e"),
-            happened("compile", "a.c", 3, 7, up="e", call=1),
+            happened("compile", "a.c", 3, 7, extension="a", run="ahead"),
         ]
     )
     file = written(tmp_path, timeline)
@@ -153,3 +154,28 @@ def test_the_picture_has_blocks_as_long_as_what_they_stand_for(tmp_path: Path, s
     best = max(rows, key=lambda row: min(row.get(compiled, 0), row.get(translated, 0)))
     assert best[translated] > 200
     assert best[compiled] / best[translated] == pytest.approx(2, rel=0.02)
+
+
+@browser
+def test_what_is_chosen_is_told_in_words(tmp_path: Path) -> None:
+    vain = {"extension": "a", "run": "live", "why": "the option -save-temps", "result": "again"}
+    timeline = laid_out(
+        [
+            happened("hook", "build_wheel", 0, 8),
+            happened("recorder", "recorder", 1, 2, why="writes made.h"),
+            happened("compile", "a.c", 3, 7, **vain),
+        ]
+    )
+    do = """
+    const told = [];
+    for (const line of document.querySelectorAll("#units tbody tr")) {
+      line.querySelector("button").click();
+      told.push(document.getElementById("details").textContent);
+    }
+    document.getElementById("title").textContent = told.join("|");
+    """
+    told = Page(opened(written(tmp_path, timeline), do=do)).texts["title"]
+    compiled, recorder = told.split("|")
+    assert compiled.startswith("compile a.c; of extension a; 4.0")
+    assert compiled.endswith("ran live; the option -save-temps; ran in vain, and again.")
+    assert recorder.endswith("stopped: writes made.h; done.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from setuptools import Extension
 
-from parallel_backend.engine.costs import Costs
+from parallel_backend.build.costs import Costs
 
 BODY = "int filler;\n" * 10
 GUARDED = "#ifndef ONE_H\n#define ONE_H\n" + BODY + "#endif\n"

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from parallel_backend.engine import inputs
-from parallel_backend.engine.headers import Search, absent_of, read_rule, told_apart
-from parallel_backend.engine.inputs import (
+from parallel_backend.records import fingerprints
+from parallel_backend.records.fingerprints import (
     Input,
     digest,
     has_changed,
@@ -22,6 +21,7 @@ from parallel_backend.engine.inputs import (
     now_at,
     time_of,
 )
+from parallel_backend.records.headers import Search, absent_of, read_rule, told_apart
 
 GCC = shutil.which("gcc")
 PAST = 10**9  # nanoseconds after 1970
@@ -120,7 +120,7 @@ def test_a_file_that_may_have_changed_meanwhile_counts_as_changed(tmp_path: Path
 
 
 def test_a_large_file_has_no_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "_LARGE", 10)
+    monkeypatch.setattr(fingerprints, "_LARGE", 10)
     (tmp_path / "large").write_bytes(b"0" * 10)
     assert look_at("large").content
     (tmp_path / "large").write_bytes(b"0" * 11)
@@ -176,7 +176,7 @@ def test_the_project_s_files_are_not_installed(tmp_path: Path) -> None:
 def test_a_project_inside_an_interpreter_s_folder_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inputs, "_INSTALLED", (str(tmp_path) + os.sep,))
+    monkeypatch.setattr(fingerprints, "_INSTALLED", (str(tmp_path) + os.sep,))
     project = tmp_path / "src" / "project"
     project.mkdir(parents=True)
     monkeypatch.chdir(project)

@@ -6,13 +6,11 @@ import contextlib
 import shutil
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from parallel_backend.engine.launchers import Launcher
-from parallel_backend.engine.stable_paths import StablePaths, mapped, stable_paths, wrapped
+from parallel_backend.launchers import Launcher
+from parallel_backend.launchers.stable_paths import StablePaths, mapped, stable_paths, wrapped
 from parallel_backend.settings import Settings
 
 PROJECT, ENVIRONMENT = "/srv/project", "/tmp/env-x"
@@ -58,16 +56,13 @@ def test_names_hold_in_the_projects_folder_as_long_as_links_are_there(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "overlay" / "site-packages")])
     with stable_paths(str(tmp_path)) as paths:
-        assert paths.hold()
+        assert paths.hold(str(tmp_path))
         assert paths.folder
-        (tmp_path / "sub").mkdir()
-        monkeypatch.chdir(tmp_path / "sub")
-        assert not paths.hold()
-        monkeypatch.chdir(tmp_path)
+        assert not paths.hold(str(tmp_path / "sub"))
         names = [link.name for link in Path(paths.folder).iterdir()]
         assert any(name.startswith("packages") for name in names)
         shutil.rmtree("build")
-        assert not paths.hold()
+        assert not paths.hold(str(tmp_path))
 
 
 def test_builds_at_once_have_different_links_and_too_many_have_none(tmp_path: Path) -> None:
@@ -118,8 +113,8 @@ def test_paths_that_no_map_can_tell_are_not_mapped(
         assert wrapped("gcc", paths) == []
 
 
-def launcher(tmp_path: Path, *words: str, setting: str | None = None) -> Launcher:
-    return Launcher(Settings(launcher=setting), tmp_path, list(words), [])
+def launcher(*words: str, setting: str | None = None) -> Launcher:
+    return Launcher(Settings(launcher=setting), list(words), [])
 
 
 @pytest.mark.parametrize(
@@ -135,7 +130,7 @@ def launcher(tmp_path: Path, *words: str, setting: str | None = None) -> Launche
 def test_a_launcher_is_put_before_what_has_none(
     tmp_path: Path, command: str, expected: str
 ) -> None:
-    words, variables = launcher(tmp_path, "/bin/mine").launched(command.split())
+    words, variables = launcher("/bin/mine").launched(command.split(), "/project")
     assert (" ".join(words), variables) == (expected, {})
 
 
@@ -144,10 +139,10 @@ def test_a_farm_is_recognized_wherever_it_is_named(
 ) -> None:
     for name in ("CC", "CXX", "CCACHE_PREFIX"):
         monkeypatch.delenv(name, raising=False)
-    none = launcher(tmp_path)
+    none = launcher()
     assert not none.names(["distcc"])
     assert none.names(["distcc"], ["/opt/distcc", "gcc"])
-    assert launcher(tmp_path, "/usr/bin/distcc").names(["distcc"])
+    assert launcher("/usr/bin/distcc").names(["distcc"])
     for name, value in (("CC", "distcc gcc"), ("CXX", "x/distcc g++"), ("CCACHE_PREFIX", "distcc")):
         with monkeypatch.context() as told:
             told.setenv(name, value)
@@ -156,27 +151,6 @@ def test_a_farm_is_recognized_wherever_it_is_named(
     assert not none.names(["distcc"])
 
 
-def test_a_compiler_is_itself_while_its_command_is_launched(tmp_path: Path) -> None:
-    ran: list[list[str]] = []
-
-    class Compiler(SimpleNamespace):
-        def spawn(self, command: list[str]) -> None:
-            ran.append(command)
-
-    def original(self: Any, obj: str, src: str) -> None:
-        self.count = self.compiler_so[0]
-        self.spawn([*self.compiler_so, "-c", src, "-o", obj])
-
-    compiler = Compiler(compiler_so=["gcc"])
-    compile_one = launcher(tmp_path, "/bin/mine").compiled_by(original)
-    compile_one(compiler, "a.o", "a.c")
-    assert ran == [["/bin/mine", "gcc", "-c", "a.c", "-o", "a.o"]]
-    assert compiler.count == "gcc"
-    # Asked for its command alone.
-    compile_one(compiler, "", "a.c")
-    assert ran[1:] == [["gcc", "-c", "a.c", "-o", ""]]
-
-
 def test_nothing_is_launched_where_the_user_says_none(tmp_path: Path) -> None:
     words = ["ccache", "gcc", "-I/x", "-c", "a.c"]
-    assert launcher(tmp_path, setting="none").launched(words) == (words, {})
+    assert launcher(setting="none").launched(words, "/project") == (words, {})

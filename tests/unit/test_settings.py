@@ -29,7 +29,6 @@ def test_without_any_setting_the_machine_decides(read: Read) -> None:
     assert settings == Settings(
         jobs=None,
         jobs_source="the machine",
-        extensions="process",
         memory_per_job=512 * MIB,
         keep_going=False,
         makeflags="",
@@ -113,7 +112,6 @@ def test_the_first_place_that_names_jobs_wins(
 
 
 VALUES: dict[str, dict[str, object]] = {
-    "extensions": {"process": "process", "serial": "serial"},
     "memory-per-job": {"2GiB": 2048 * MIB, "1MiB": MIB, "3k": 3072},
     "keep-going": {"true": True, "off": False, "1": True, "no": False},
     "lock-timeout": {"60": 60},
@@ -219,8 +217,8 @@ def test_wrong_jobs_are_one_line(read: Read, value: object) -> None:
 
 
 def test_a_long_wrong_value_is_cut_and_a_line_break_in_it_is_shown_escaped(read: Read) -> None:
-    message = fails(lambda: read({"extensions": "a\n" + "b" * 500}))
-    assert message.startswith(r"-C extensions: 'a\nbbb")
+    message = fails(lambda: read({"keep-going": "a\n" + "b" * 500}))
+    assert message.startswith(r"-C keep-going: 'a\nbbb")
     assert len(message) < 160
 
 
@@ -259,7 +257,7 @@ def test_config_settings_that_are_none_or_empty_stay_so(read: Read) -> None:
     [
         ("job", "jobs"),
         ("Jobs", "jobs"),
-        ("extension", "extensions"),
+        ("launch", "launcher"),
         ("memory-per-jobs", "memory-per-job"),
         ("keepgoing", "keep-going"),
         ("keep_goin", "keep-going"),
@@ -270,7 +268,7 @@ def test_a_near_miss_of_our_key_in_config_settings_names_the_nearest(
 ) -> None:
     assert fails(lambda: read({name: "1"})) == (
         f"-C: unknown key {name!r}; the nearest is {nearest!r}, "
-        "known are jobs, extensions, memory-per-job, keep-going, fresh, store-size, "
+        "known are jobs, memory-per-job, keep-going, fresh, store-size, "
         "lock-timeout, launcher, local-jobs, timings"
     )
 

@@ -99,7 +99,7 @@ def test_pyproject_tells_every_key(read: Read, tmp_path: Path) -> None:
         """\
         [tool.parallel-backend]
         jobs = 3
-        extensions = "serial"
+        lock-timeout = 60
         memory-per-job = "1GiB"
         keep-going = true
         """,
@@ -107,9 +107,9 @@ def test_pyproject_tells_every_key(read: Read, tmp_path: Path) -> None:
     assert read() == Settings(
         jobs=3,
         jobs_source="[tool.parallel-backend] jobs in pyproject.toml",
-        extensions="serial",
         memory_per_job=2**30,
         keep_going=True,
+        lock_timeout=60,
     )
 
 
@@ -118,7 +118,7 @@ def test_an_unknown_key_in_pyproject_names_the_nearest(read: Read, tmp_path: Pat
     assert fails(lambda: read({"jobs": "4"})) == (
         "[tool.parallel-backend] in pyproject.toml: unknown key 'memory'; "
         "the nearest is 'memory-per-job', "
-        "known are jobs, extensions, memory-per-job, keep-going, fresh, store-size, "
+        "known are jobs, memory-per-job, keep-going, fresh, store-size, "
         "lock-timeout, launcher, local-jobs, timings"
     )
 
@@ -134,10 +134,10 @@ def test_an_unknown_key_in_pyproject_names_the_nearest(read: Read, tmp_path: Pat
             ),
         ),
         (
-            "[tool.parallel-backend]\nextensions = 1.5",
+            "[tool.parallel-backend]\ntimings = 1.5",
             (
-                "[tool.parallel-backend] extensions in pyproject.toml: 1.5 is not allowed; "
-                'allowed is "process" or "serial"'
+                "[tool.parallel-backend] timings in pyproject.toml: 1.5 is not allowed; "
+                "allowed is the path of a folder"
             ),
         ),
         (
@@ -158,7 +158,7 @@ def test_an_unknown_key_in_pyproject_names_the_nearest(read: Read, tmp_path: Pat
             "tool.parallel-backend = 4",
             (
                 "[tool.parallel-backend] in pyproject.toml: 4 is not allowed; "
-                "allowed is a table of jobs, extensions, memory-per-job, keep-going, fresh, "
+                "allowed is a table of jobs, memory-per-job, keep-going, fresh, "
                 "store-size, lock-timeout, launcher, local-jobs, timings"
             ),
         ),

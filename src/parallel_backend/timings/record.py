@@ -1,14 +1,15 @@
-"""Notes of what happens while a build runs, in a file that all its processes append to.
+"""Notes of what happens while a build runs, in a file that is appended to.
 
 Each note is a line of JSON: ``[kind, name, process, id, up, slot, begin, end, details]``. Times are
 nanoseconds of the monotonic clock, which all processes share. `up` is the id of what it happened
 in, `slot` the number of the job slot, 0 for the one that a build has from the start. What began and
 has no end yet is noted with null as its end, and again when it has ended: all of it where somebody
-looks on while it runs, else what may be killed.
+looks on while it runs, else what may be killed. What is noted last of an id counts, and details add
+up.
 
-The file is opened for each line: a fork has nothing to set up, who is killed loses what it was at
-and no more, and a project that closes descriptors it does not know does no harm. Where nothing is
-recorded all this does nothing.
+The file is opened for each line: who is killed loses what it was at and no more, and a project that
+closes descriptors it does not know does no harm. Where nothing is recorded all this does nothing,
+nor does it in a fork: that of a recorder must write nowhere.
 """
 
 from __future__ import annotations
@@ -25,9 +26,8 @@ from typing import Any, Self
 __all__ = [
     "RECORDS",
     "Span",
+    "begun",
     "current",
-    "happened",
-    "in_slot",
     "program",
     "recording",
     "slot_was_held",
@@ -40,29 +40,30 @@ RECORDS = ".parallel-backend-records"
 
 _KEPT = 500  # characters of a text that a note is given
 _SHORTEST_WAIT = 100_000  # nanoseconds
+# Names of exceptions by which something is broken off.
+_BREAKS = ("KeyboardInterrupt", "Terminated", "_CancelledError")
 
 _path: str | None = None
+_process = 0
 _watched = False
-_slot: ContextVar[int] = ContextVar("slot", default=0)
 _within: ContextVar[Span | None] = ContextVar("within", default=None)
 _numbers = itertools.count()
 
 
 @contextlib.contextmanager
 def recording(path: str | os.PathLike[str], *, watched: bool = False) -> Iterator[None]:
-    """Note what happens in this ``with`` block, forks included, in the file at `path`.
+    """Note what this process does in this ``with`` block in the file at `path`.
 
     `watched`: somebody reads it meanwhile.
     """
-    global _path, _watched
-    before = _path, _watched
-    _path, _watched = os.fspath(path), watched
-    slot, within = _slot.set(0), _within.set(None)
+    global _path, _process, _watched
+    before = _path, _process, _watched
+    _path, _process, _watched = os.fspath(path), os.getpid(), watched
+    within = _within.set(None)
     try:
         yield
     finally:
-        _path, _watched = before
-        _slot.reset(slot)
+        _path, _process, _watched = before
         _within.reset(within)
 
 
@@ -74,19 +75,27 @@ class Span:
     """
 
     def __init__(
-        self, kind: str, name: object, *, whole: bool, told: bool, details: dict[str, Any]
+        self,
+        kind: str,
+        name: object,
+        *,
+        whole: bool,
+        told: bool,
+        details: dict[str, Any],
+        slot: int,
+        up: Span | None = None,
     ) -> None:
         self.kind = kind
         self.name = str(name)
         self.details = details
-        self.kept = True
-        self.up = _within.get()
-        self._slot = _slot.get()
+        self.up = _within.get() if up is None else up
+        self._slot = slot
         self._whole = whole
         self._clock = time.process_time_ns if whole else time.thread_time_ns
         self.id = f"{os.getpid()}-{next(_numbers)}"
         self._cpu = self._clock()
         self._begin = time.monotonic_ns()
+        self._end: int | None = None
         if told:
             self._write(None)
 
@@ -110,22 +119,29 @@ class Span:
     def fail(self, error: BaseException) -> None:
         """It did not do what it should, and why."""
         name = type(error).__name__
-        result = "cancelled" if name in ("Cancelled", "Terminated", "KeyboardInterrupt") else ""
+        result = "cancelled" if name in _BREAKS else ""
         lines = str(error).strip().splitlines() or [name]
         self.note(result=result or "failed", error=lines[0][:_KEPT])
 
-    def drop(self) -> None:
-        """It is of no interest: nothing is noted. Not for what is told when it begins."""
-        self.kept = False
+    def used(self, status: int | None, usage: Any) -> None:
+        """Its process has ended, just now if that is not known yet; `usage` as `os.wait4` gives it,
+        or None."""
+        self._end = self._end or time.monotonic_ns()
+        if status is not None:
+            self.note(status=status)
+        if usage is not None:
+            cpu = int((usage.ru_utime + usage.ru_stime) * 1e9)
+            self.note(cpu=cpu, peak=_bytes(usage.ru_maxrss))
 
     def end(self) -> None:
-        """It ends now."""
-        if self.kept:
-            self._write(time.monotonic_ns())
+        """It ends now; or it has ended, and more of it is known by now."""
+        self._end = self._end or time.monotonic_ns()
+        self._write(self._end)
 
     def _write(self, end: int | None) -> None:
         up = self.up.id if self.up is not None else ""
-        _write(self.kind, self.name, self.id, up, self._slot, self._begin, end, self.details)
+        details = dict(self.details)  # another thread may note something
+        _write(self.kind, self.name, self.id, up, self._slot, self._begin, end, details)
 
 
 class _Nothing(Span):
@@ -146,9 +162,6 @@ class _Nothing(Span):
     def fail(self, error: BaseException) -> None:
         pass
 
-    def drop(self) -> None:
-        pass
-
     def end(self) -> None:
         pass
 
@@ -157,16 +170,22 @@ _NOTHING = _Nothing()
 
 
 def span(
-    kind: str, name: object, *, whole: bool = False, told: bool | None = None, **details: Any
+    kind: str,
+    name: object,
+    *,
+    whole: bool = False,
+    told: bool | None = None,
+    slot: int = 0,
+    **details: Any,
 ) -> Span:
-    """Something that lasts as long as a ``with`` block, in the job slot of this thread.
+    """Something that lasts as long as a ``with`` block.
 
     `told`: None where only those who look on want to know when it begins.
     """
     if _path is None:
         return _NOTHING
     told = _watched if told is None else told
-    return Span(kind, name, whole=whole, told=told, details=details)
+    return Span(kind, name, whole=whole, told=told, details=details, slot=slot)
 
 
 def current() -> Span:
@@ -174,48 +193,25 @@ def current() -> Span:
     return (_path and _within.get()) or _NOTHING
 
 
-def happened(kind: str, name: object, **details: Any) -> None:
-    """Something that happens now."""
-    if _path is not None:
-        now = time.monotonic_ns()
-        _write(kind, str(name), "", current().id if _within.get() else "", 0, now, now, details)
+def begun(
+    kind: str, name: object, *, slot: int = 0, up: Span | None = None, **details: Any
+) -> Span | None:
+    """A command that begins in a job slot; call `end` when it is over. None where nothing is
+    recorded. `up`: what it happens in, if that is not what this thread is in."""
+    if _path is None:
+        return None
+    up = None if up is _NOTHING else up
+    # Linux lets a process begin with the peak of the one that starts it: less cannot be seen.
+    details["least"] = _peak()
+    return Span(kind, name, whole=False, told=_watched, details=details, slot=slot, up=up)
 
 
-class Program(Span):
-    """A process that is about to be started."""
-
-    def ended(self, status: int | None, usage: Any) -> None:
-        """It has ended; `usage` as `os.wait4` gives it, or None."""
-        if status is not None:
-            self.note(status=status)
-        if usage is not None:
-            cpu = int((usage.ru_utime + usage.ru_stime) * 1e9)
-            self.note(cpu=cpu, peak=_bytes(usage.ru_maxrss))
-        self.end()
-
-
-def program(words: Any) -> Program | None:
-    """A process that is started now: tell its end by `ended`. None where nothing is recorded."""
+def program(words: Any, *, slot: int = 0) -> Span | None:
+    """A process that is started now. None where nothing is recorded."""
     if _path is None:
         return None
     first = words if isinstance(words, (str, bytes, os.PathLike)) else [*words, ""][0]
-    name = os.path.basename(os.fsdecode(first).partition(" ")[0])
-    # Linux lets a process begin with the peak of the one that starts it: less cannot be seen.
-    return Program("program", name, whole=False, told=False, details={"least": _peak()})
-
-
-@contextlib.contextmanager
-def in_slot(token: bytes | None) -> Iterator[None]:
-    """What begins in this ``with`` block, threads and forks included, is in the slot that
-    `engine.slots` calls by this token; None: in the same one as before."""
-    if token is None or _path is None:
-        yield
-        return
-    before = _slot.set(int(token))
-    try:
-        yield
-    finally:
-        _slot.reset(before)
+    return begun("program", os.path.basename(os.fsdecode(first).partition(" ")[0]), slot=slot)
 
 
 def slot_was_held(number: int, since: float) -> None:
@@ -241,7 +237,8 @@ def waiting(is_wait: bool) -> Iterator[None]:
 def _write(kind: str, name: str, *rest: Any) -> None:
     import json
 
-    assert _path is not None
+    if _path is None or os.getpid() != _process:  # it is over, and somebody waits for a child still
+        return
     # With separators of our own each call would make an encoder first.
     line = json.dumps([kind, name[:_KEPT], os.getpid(), *rest])
     with contextlib.suppress(OSError):  # a build does not fail because the disk is full of notes

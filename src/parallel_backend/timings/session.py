@@ -47,7 +47,11 @@ def hook_recorded(hook: str, *, folder: str, private: Path) -> Iterator[Span | N
         yield None
         return
     path = Path(folder, RECORDS, f"{hook}-{os.getpid()}") if is_part else private / "timings"
-    details = {"folder": os.getcwd(), "began": time.time(), "with": list(_versions())}
+    details: dict[str, Any] = {
+        "folder": os.getcwd(),
+        "began": time.time(),
+        "with": list(_versions()),
+    }
     try:
         with (
             recording(path, watched=is_part),

@@ -14,25 +14,26 @@ class Tally:
 
     def __init__(self) -> None:
         self.compiled = 0
+        self.linked = 0
+        #: Objects and libraries that were there from an earlier build.
         self.reused = 0
-        #: Compiled for an extension that was built again.
-        self.in_vain = 0
-        self.extensions = 0
+        #: Sources that were compiled ahead, and again since something had changed meanwhile.
+        self.recompiled = 0
         self.elapsed = 0.0
-        #: Job slots that were in use, times the seconds that they were.
+        #: How long commands ran, all together.
         self.busy = 0.0
         self._depth = 0
 
-    def count(self, *, compiled: int, reused: int) -> None:
-        """Count objects: those that were compiled, and those that were there already."""
-        self.compiled += compiled
-        self.reused += reused
-
-    def retract(self, *, compiled: int, reused: int) -> None:
-        """What was counted is built again."""
-        self.compiled -= compiled
-        self.reused -= reused
-        self.in_vain += compiled
+    def count(self, kind: str, *, reused: bool = False) -> None:
+        """Count a command of the serial build that has succeeded, once."""
+        if kind not in ("compile", "link"):
+            return
+        if reused:
+            self.reused += 1
+        elif kind == "compile":
+            self.compiled += 1
+        else:
+            self.linked += 1
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -48,18 +49,13 @@ class Tally:
 
     def closing_line(self, *, slots: int) -> str | None:
         """One line for the end of a hook; None where nothing was compiled and nothing linked."""
-        objects = self.compiled + self.reused
-        if not objects and not self.extensions:
+        if not self.compiled + self.linked + self.reused:
             return None
         average = self.busy / self.elapsed if self.elapsed else 0.0
-        in_vain = f", {self.in_vain} compiled in vain" if self.in_vain else ""
+        recompiled = f", {self.recompiled} recompiled" if self.recompiled else ""
+        jobs = "1 job" if slots == 1 else f"{slots} jobs"
         return (
-            f"parallel-backend: {_count(objects, 'object')} and "
-            f"{_count(self.extensions, 'extension')} in {self.elapsed:.1f} s "
-            f"on {_count(slots, 'job')} ({average:.1f} busy): "
-            f"{self.compiled} compiled, {self.reused} reused{in_vain}"
+            f"parallel-backend: {self.compiled} compiled, {self.linked} linked, "
+            f"{self.reused} reused{recompiled} in {self.elapsed:.1f} s on {jobs} "
+            f"({average:.1f} busy)"
         )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -15,7 +15,10 @@ from parallel_backend.timings.record import RECORDS
 __all__ = ["Follower", "Work"]
 
 # What occupies a job slot, and how it is called while it does.
-_WORK = {"compile": "compiles", "link": "links", "translation": "translates", "extension": "builds"}
+_WORK = {
+    "compile": "compiles", "link": "links", "translation": "translates", "archive": "archives",
+    "swig": "runs SWIG for",
+}  # fmt: skip
 # What is about others too, or happens in the one slot that a project has anyway.
 _READ = {*_WORK, "hook", "command"}
 
@@ -46,8 +49,8 @@ class Follower:
         self._records: dict[str, _Record] = {}
 
     def look(self) -> list[Work]:
-        """What goes on now, in the order in which it began: the innermost, as an extension's
-        sources and not the extension. Where nothing is built it is the command of ``setup.py``."""
+        """What goes on now, in the order in which it began. Where nothing is built it is the
+        command of ``setup.py``."""
         found: list[Work] = []
         with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
             for entry in entries:
@@ -75,14 +78,10 @@ def _read_on(record: _Record, path: str) -> None:
 
 
 def _heed(record: _Record, line: list[Any]) -> None:
-    kind, name, _, id, _, _, _, end, details = line
-    if kind == "gone":
-        for other, known in [*record.open.items()]:
-            if str(known[2]) == name:
-                del record.open[other]
-    elif kind not in _READ:
+    kind, _, _, id, _, _, _, end, details = line
+    if kind not in _READ:
         return
-    elif end is None:
+    if end is None:
         record.folder = details.get("folder", record.folder)
         record.open[id] = line
     else:
@@ -99,6 +98,6 @@ def _going_on(record: _Record) -> Iterator[Work]:
         if kind == "hook":
             continue
         what = name.removeprefix(f"{record.folder}/")
-        if kind == "link":
+        if kind in ("link", "archive"):
             what = os.path.basename(what)
         yield Work(does=_WORK.get(kind, "runs"), what=what, begin=begin / 1e9)

@@ -46,7 +46,7 @@ _BACKENDS = {
     "hatchling": ("hatchling.build", "hatchling.builders.wheel", "hatchling.builders.sdist"),
     "parallel_backend": (
         "parallel_backend.hooks",
-        "parallel_backend.engine",
+        "parallel_backend.build.session",
         "parallel_backend.jobserver",
         "parallel_backend.machine",
         "parallel_backend.hook_process.parent",

@@ -1,18 +1,17 @@
-"""What was recorded, read back: what began and never ended is closed, what was undone is marked."""
+"""What was recorded, read back: what began and never ended is closed, what did not count marked."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 __all__ = ["Event", "read_events"]
 
-#: What lasts. All other kinds of notes are about these.
-_LASTING = (
-    "hook", "command", "worker", "extension", "compile", "link", "translation", "program",
+_KINDS = (
+    "hook", "command", "recorder", "compile", "link", "archive", "swig", "translation", "program",
     "project", "step", "wait", "slot",
 )  # fmt: skip
 
@@ -23,10 +22,12 @@ class Event:
 
     :param up: the id of what it happened in.
     :param slot: the job slot, by the number that its hook knew it by.
-    :param result: done, reused, failed, cancelled (by another one's failure), or again: it was
-        built before it was certain that it would count, and it did not.
+    :param result: done, reused, failed, cancelled (by another one's failure), or again: it ran, and
+        as what it made could not be used, something ran in its place.
     :param details: what else was noted: `cpu` (nanoseconds), `peak` (bytes), `least` (bytes: a
-        peak cannot be told that is below), `error`, `status`, `call`.
+        peak cannot be told that is below), `error`, `status`, `extension`, `makes` (the file that a
+        translation is for), `run` (ahead or live), `why` (a command did not run ahead, or a
+        recorder stopped), `again` (the id of what it ran in place of).
     """
 
     kind: str
@@ -49,26 +50,29 @@ class Event:
 def read_events(path: Path) -> list[Event]:
     """What a record tells, in the order in which it began. Paths are told from the folder of its
     hook."""
-    lines = list(_lines(path))
-    if not lines:
-        return []
-    last = max(max(begin, end or 0) for *_, begin, end, _ in lines)
-    ended = {line[3] for line in lines if line[0] in _LASTING and line[7] is not None}
-    gone = {line[1]: line[6] for line in lines if line[0] == "gone"}
-    died = {line[1] for line in lines if line[0] == "died"}
+    noted: dict[str, list[Any]] = {}
+    for number, line in enumerate(_lines(path)):
+        id = line[3] or str(number)
+        if id in noted:  # more is known by now
+            line[8] = {**noted[id][8], **line[8]}
+        noted[id] = line
+    lines = noted.values()
+    last = max((max(begin, end or 0) for *_, begin, end, _ in lines), default=0)
     folder = next((line[8]["folder"] for line in lines if "folder" in line[8]), "")
-    events = []
-    for line in lines:
+    events = {}
+    for id, line in noted.items():
         line[1] = line[1].removeprefix(f"{folder}/")
-        if line[0] in _LASTING and (line[7] is not None or line[3] not in ended):
-            if line[7] is None:
-                line[7] = max(line[6], gone.get(str(line[2]), last))
-                line[8]["result"] = "failed" if line[1] in died else "cancelled"
-            events.append(_event(*line))
-    events.sort(key=lambda event: (event.begin, -event.end))
-    retracted = [line for line in lines if line[0] == "retracted"]
-    _mark_retracted(events, sorted(retracted, key=lambda line: int(line[6])))
-    return events
+        if "makes" in line[8]:
+            line[8]["makes"] = line[8]["makes"].removeprefix(f"{folder}/")
+        if line[7] is None:
+            line[7] = last
+            line[8]["result"] = "cancelled"
+        events[id] = _event(*line)
+    for event in events.values():
+        instead_of = events.get(event.details.get("again", ""))
+        if instead_of is not None:
+            instead_of.result = "again"
+    return sorted(events.values(), key=lambda event: (event.begin, -event.end))
 
 
 def _event(  # noqa: PLR0913, PLR0917 - what a line holds
@@ -109,32 +113,10 @@ def _lines(path: Path) -> Iterator[list[Any]]:
             line = json.loads(text)
         except ValueError:  # half a line: the disk was full
             continue
-        if isinstance(line, list) and len(line) == 9:
+        if isinstance(line, list) and len(line) == 9 and line[0] in _KINDS:
             yield line
 
 
 def _plain(name: str) -> str:
     """Names of files may hold bytes that are no text."""
     return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _mark_retracted(events: Sequence[Event], marks: Iterable[list[Any]]) -> None:
-    inside: dict[str, list[Event]] = {}
-    named: dict[tuple[str, str], list[Event]] = {}
-    for event in events:
-        inside.setdefault(event.up, []).append(event)
-        if event.kind in ("extension", "compile"):
-            named.setdefault((event.kind, event.name), []).append(event)
-    for mark in marks:
-        name, up, when, details = mark[1], mark[4], mark[6], mark[8]
-        kind = "compile" if "call" in details else "extension"
-        for event in named.get((kind, _plain(name)), []):
-            if event.begin < when and (kind == "extension" or event.up == up):
-                _undo(event, inside)
-
-
-def _undo(event: Event, inside: dict[str, list[Event]]) -> None:
-    if event.result != "again":
-        event.result = "again"
-        for other in inside.get(event.id, []) if event.id else []:
-            _undo(other, inside)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from parallel_backend.tools.timings.intervals import Intervals, both, length, minus, union
-from parallel_backend.tools.timings.timeline import Timeline, Unit
+from parallel_backend.tools.timings.timeline import WORK, Timeline, Unit
 
 __all__ = ["Losses", "blamed"]
 
@@ -17,7 +17,7 @@ def blamed(timeline: Timeline, moments: Intervals) -> dict[Unit, int]:
     """For each moment in which slots are empty: the unit at work there that takes longest."""
     full = union((begin, end) for begin, end, number in timeline.jobs if number >= timeline.slots)
     moments = minus(moments, full)
-    pieces = [p for p in timeline.pieces if p.kind in ("compile", "extension") and p.unit]
+    pieces = [p for p in timeline.pieces if p.kind in WORK and p.unit]
     blame: dict[Unit, int] = defaultdict(int)
     running: list[tuple[int, int, int, Unit]] = []
     edges = sorted({edge for p in pieces for edge in (p.begin, p.end)})
@@ -48,11 +48,7 @@ class Losses:
         self.capacity = max(1, timeline.slots * timeline.length)
         self._jobs = timeline.jobs
         self._slots = timeline.slots
-        work = union(
-            (piece.begin, piece.end)
-            for piece in timeline.pieces
-            if piece.kind in ("compile", "extension")
-        )
+        work = union((piece.begin, piece.end) for piece in timeline.pieces if piece.kind in WORK)
         translated = union((p.begin, p.end) for p in timeline.pieces if p.kind == "translation")
         whole = [(timeline.begin, timeline.end)] if timeline.length else []
         full = union((begin, end) for begin, end, n in timeline.jobs if n >= timeline.slots)

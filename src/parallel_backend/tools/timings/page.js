@@ -9,7 +9,7 @@ const make = (tag, text, name) => {
   return made;
 };
 const FIELDS = ["kind", "name", "project", "extension", "row", "begin", "length", "cpu", "peak",
-  "isMost", "result", "error"];
+  "isMost", "result", "error", "run", "why"];
 const units = data.units.map((values, number) => {
   const unit = { number };
   FIELDS.forEach((field, at) => { unit[field] = values[at]; });
@@ -18,10 +18,10 @@ const units = data.units.map((values, number) => {
 });
 const isMany = data.projects.length > 1;
 const RESULTS = { done: "done", reused: "reused", failed: "failed", cancelled: "cancelled",
-  again: "built again" };
+  again: "ran in vain, and again" };
 const KINDS = { compile: "compile", link: "link", translation: "translation",
-  extension: "extension", program: "program", command: "command", hook: "hook",
-  worker: "worker", project: "project", step: "step", wait: "wait for a token" };
+  archive: "archive", swig: "SWIG", recorder: "recorder", program: "program", command: "command",
+  hook: "hook", project: "project", step: "step", wait: "wait for a token" };
 
 // --- words
 
@@ -41,6 +41,8 @@ function sentence(unit) {
   if (unit.row >= 0) parts.push("job slot " + (unit.row + 1));
   if (unit.cpu !== null) parts.push(seconds(unit.cpu) + " CPU seconds");
   if (unit.peak !== null) parts.push("peak memory " + memory(unit) + " MiB");
+  if (unit.run) parts.push("ran " + unit.run);
+  if (unit.why) parts.push((unit.kind === "recorder" ? "stopped: " : "") + unit.why);
   parts.push(RESULTS[unit.result]);
   if (unit.error) parts.push(unit.error);
   return parts.join("; ") + ".";

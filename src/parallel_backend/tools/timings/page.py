@@ -36,7 +36,7 @@ def page(
     # Parts of one script, in one scope of their own.
     script = "".join(map(_text, ("page.js", "picture.js", "table.js")))
     script = f'"use strict";\n{{\n{script}}}\n'
-    units = [unit for unit in timeline.units if not unit.is_part]
+    units = timeline.units
     numbers = {id(unit): number for number, unit in enumerate(units)}
     data = {
         "title": title,
@@ -102,6 +102,8 @@ def _unit(unit: Unit, timeline: Timeline) -> list[Any]:
         int(unit.is_most),
         event.result,
         event.details.get("error", ""),
+        event.details.get("run", ""),
+        event.details.get("why", ""),
     ]
 
 

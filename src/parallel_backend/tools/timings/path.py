@@ -46,13 +46,11 @@ def _path(timeline: Timeline, project: int) -> Iterator[Step]:
     """What must follow each other: serial work, and between it the longest chain of what is
     built."""
     names = serial_work(timeline, project)
-    calls = _calls(timeline)
-    extensions = {unit.event.id: unit for unit in timeline.of_kind("extension")}
     short = max(_SHORT, int(_SMALL * timeline.length))
     group: list[Piece] = []
     for piece in (piece for piece in timeline.pieces if piece.project == project):
         if piece.kind == "serial" and piece.end - piece.begin >= short:
-            yield from _longest(group, calls, extensions)
+            yield from _longest(group)
             group = []
             where = [(piece.begin, piece.end)]
             shares = {name: length(both(where, parts)) for name, parts in names.items()}
@@ -61,45 +59,26 @@ def _path(timeline: Timeline, project: int) -> Iterator[Step]:
             yield Step(kind="serial", text=text, nanoseconds=piece.end - piece.begin)
         elif piece.unit is not None:
             group.append(piece)
-    yield from _longest(group, calls, extensions)
+    yield from _longest(group)
 
 
-def _calls(timeline: Timeline) -> dict[str, dict[int, Unit]]:
-    """The longest source of each call of ``compile()``, by the extension."""
-    calls: dict[str, dict[int, Unit]] = defaultdict(dict)
-    for unit in timeline.of_kind("compile"):
-        if unit.event.result != "again":
-            mine, number = calls[unit.event.up], unit.event.details.get("call", -1)
-            if number not in mine or mine[number].event.length < unit.event.length:
-                mine[number] = unit
-    return calls
+def _longest(group: Sequence[Piece]) -> list[Step]:
+    """Of what may run at once: the longest translation, source and link of one extension.
 
-
-def _longest(
-    group: Sequence[Piece], calls: dict[str, dict[int, Unit]], extensions: dict[str, Unit]
-) -> list[Step]:
-    """Of what may run at once: an extension with its longest sources, or a translation."""
-    own: dict[str, int] = {}
-    apart: dict[str, list[Step]] = defaultdict(list)
+    A translation of which it is not known what it is for stands alone.
+    """
+    chains: dict[tuple[str, str], dict[str, Unit]] = defaultdict(dict)
     for piece in group:
         unit = piece.unit
         if unit is None or unit.event.result == "again":
             continue
-        name = unit.event.id if piece.kind == "extension" else unit.event.up
-        if name in extensions:
-            own.setdefault(name, 0)
-        if piece.kind == "extension":
-            own[name] += piece.end - piece.begin
-        elif piece.kind == "translation":
-            apart[name if name in extensions else ""].append(_step(unit))
-    chains = [[step] for step in apart[""]]
-    for name, rest_of in own.items():
-        unit = extensions[name]
-        text = f"{unit.event.name}: its own code, links included"
-        rest = Step(kind="extension", text=text, nanoseconds=rest_of, unit=unit)
-        compiles = map(_step, calls.get(name, {}).values())
-        chains.append([*apart.get(name, ()), *compiles, *([rest] if rest_of else [])])
-    return max(chains, key=lambda steps: sum(step.nanoseconds for step in steps), default=[])
+        is_alone = piece.kind == "translation" and not unit.extension
+        longest = chains[unit.extension, unit.event.name if is_alone else ""]
+        if piece.kind not in longest or longest[piece.kind].event.length < unit.event.length:
+            longest[piece.kind] = unit
+    order = ("translation", "swig", "compile", "archive", "link")
+    steps = [[_step(found[kind]) for kind in order if kind in found] for found in chains.values()]
+    return max(steps, key=lambda chain: sum(step.nanoseconds for step in chain), default=[])
 
 
 def _step(unit: Unit) -> Step:

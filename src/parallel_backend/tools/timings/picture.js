@@ -5,7 +5,7 @@ const GUTTER = 64, AXIS = 24;
 const tall = data.rows <= 8 ? 26 : data.rows <= 32 ? 18 : data.rows <= 96 ? 11 : 5;
 const waits = units.filter((unit) => unit.kind === "wait");
 const lanes = data.rows + (waits.length ? 1 : 0);
-const HIDDEN = new Set(["hook", "worker", "project", "command", "step", "wait"]);
+const HIDDEN = new Set(["hook", "project", "command", "step", "wait"]);
 const byRow = Array.from({ length: lanes }, () => []);
 for (const unit of units) byRow[unit.row >= 0 ? unit.row : lanes - 1].push(unit);
 let from = 0, to = data.length || 1, chosen = null, colors = {};
@@ -17,7 +17,7 @@ const timeOf = (x) => from + (x - GUTTER) / width() * (to - from);
 function readColors() {
   const style = getComputedStyle(document.documentElement);
   for (const name of ["page", "card", "ink", "soft", "line", "grid", "focus", "compile",
-    "reused", "link", "translation", "extension", "serial", "program", "failed", "wait", "on",
+    "reused", "link", "translation", "recorder", "serial", "program", "failed", "wait", "on",
     "on-light", "area"]) colors[name] = style.getPropertyValue("--" + name).trim();
 }
 
@@ -35,8 +35,9 @@ function prepare(canvas, height) {
   return ctx;
 }
 
+const SHADES = { archive: "link", swig: "program" };
 const fill = (unit) => unit.result === "failed" ? "failed" :
-  unit.result === "reused" ? "reused" : unit.kind;
+  unit.result === "reused" ? "reused" : SHADES[unit.kind] || unit.kind;
 
 function hatch(ctx, x, y, w, h, color) {
   ctx.save();
@@ -74,25 +75,13 @@ function block(ctx, unit) {
   const top = AXIS + unit.row * tall, h = tall - (tall > 8 ? 3 : 1);
   const color = fill(unit);
   ctx.fillStyle = colors[color];
-  if (unit.kind === "extension" && unit.result !== "failed") {
-    ctx.fillStyle = colors.extension;
-    ctx.fillRect(x, top, w, h);
-    label(ctx, unit.name, x, top, w, h, colors["on-light"]);
-  } else {
-    const inner = w > 4 ? w - 1 : w;  // a gap between neighbours that are wide enough
-    ctx.fillRect(x, top, inner, h);
-    if (unit.result === "failed" && w > 4) hatch(ctx, x, top, inner, h, colors.on);
-    if (unit.result === "reused" && w > 4) hatch(ctx, x, top, inner, h, colors.compile);
-    label(ctx, short(unit.name), x, top, w, h,
-      color === "reused" ? colors["on-light"] : colors.on);
-  }
-  if (unit.result === "again" && w > 3) {
-    hatch(ctx, x, top, w, h, colors.failed);
-    ctx.setLineDash([4, 3]);
-    ctx.strokeStyle = colors.failed;
-    ctx.strokeRect(x + 0.5, top + 0.5, w - 1, h - 1);
-    ctx.setLineDash([]);
-  }
+  const inner = w > 4 ? w - 1 : w;  // a gap between neighbours that are wide enough
+  ctx.fillRect(x, top, inner, h);
+  if (unit.result === "failed" && w > 4) hatch(ctx, x, top, inner, h, colors.on);
+  if (unit.result === "reused" && w > 4) hatch(ctx, x, top, inner, h, colors.compile);
+  if (unit.result === "again" && w > 4) hatch(ctx, x, top, inner, h, colors.failed);
+  const light = color === "reused" || color === "recorder";
+  label(ctx, short(unit.name), x, top, w, h, light ? colors["on-light"] : colors.on);
 }
 
 function step(space) {
@@ -132,13 +121,13 @@ function drawSlots() {
     ctx.fillRect(x, AXIS + row * tall, Math.max(w, 0.5), tall - (tall > 8 ? 3 : 1));
     if (w > 40) label(ctx, inner(row, begin, end), x, AXIS + row * tall, w, tall - 3, colors.on);
   }
-  for (const kind of ["extension", "translation", "compile", "program", "link"]) {
+  for (const kind of ["recorder", "translation", "compile", "program", "swig", "archive", "link"]) {
     for (const unit of units) if (unit.kind === kind) block(ctx, unit);
   }
   ctx.fillStyle = colors.soft;
   if (tall > 8) {
     for (const unit of units) {
-      if (unit.kind === "hook" || unit.kind === "worker") {
+      if (unit.kind === "hook") {
         const x = xOf(unit.begin);
         ctx.fillRect(x, AXIS + (unit.row + 1) * tall - 2, Math.max(1, xOf(unit.end) - x), 1);
       }
@@ -218,11 +207,10 @@ function drawJobs() {
 }
 
 function legend() {
-  const shown = [["compile", "compile"], ["reused", "reused (cache hit)"], ["link", "link"],
-    ["translation", "translation"], ["extension", "an extension's own code"],
+  const shown = [["compile", "compile"], ["reused", "reused (cache hit)"], ["link", "link, archive"],
+    ["translation", "translation"], ["recorder", "finding out what will run"],
     ["program", "another program"], ["serial", "setup.py and setuptools"],
-    ["failed", "failed"], ["again", "built beforehand, and again"],
-    ["wait", "wait for a job token"]];
+    ["failed", "failed"], ["again", "ran in vain, and again"], ["wait", "wait for a job token"]];
   const there = new Set(["serial", ...units.map(fill), ...units.map((unit) => unit.result)]);
   get("legend").replaceChildren();
   for (const [kind, text] of shown) {
@@ -231,7 +219,7 @@ function legend() {
     sample.width = 36;
     sample.height = 24;
     const ctx = sample.getContext("2d");
-    ctx.fillStyle = colors[kind === "again" ? "extension" : kind];
+    ctx.fillStyle = colors[kind === "again" ? "compile" : kind];
     ctx.fillRect(0, 0, 36, 24);
     const lines = { failed: "on", reused: "compile", again: "failed" }[kind];
     if (lines) hatch(ctx, 0, 0, 36, 24, colors[lines]);
@@ -239,7 +227,7 @@ function legend() {
     item.append(sample, make("span", text));
     get("legend").append(item);
   }
-  for (const [share, kind] of shares) share.style.background = colors[kind];
+  for (const [share, kind] of shares) share.style.background = colors[SHADES[kind] || kind];
 }
 
 let asked = false;

@@ -106,8 +106,9 @@ def _write(
 
 
 def _facts(timeline: Timeline, *, made: str, began: float) -> dict[str, Any]:
-    units = {kind: list(timeline.of_kind(kind)) for kind in ("compile", "extension")}
+    units = {kind: list(timeline.of_kind(kind)) for kind in ("compile", "link")}
     objects = [unit.event.result for unit in units["compile"]]
+    links = [unit.event.result for unit in units["link"]]
     used = sum((end - begin) * number for begin, end, number in timeline.jobs)
     average = used / timeline.length if timeline.length else 0.0
     return {
@@ -116,8 +117,8 @@ def _facts(timeline: Timeline, *, made: str, began: float) -> dict[str, Any]:
         "took": seconds(timeline.length),
         "job slots": f"{timeline.slots}, {average:.1f} at work on average",
         "compiled": objects.count("done"),
-        "reused": objects.count("reused"),
-        "extensions": sum(unit.event.result != "again" for unit in units["extension"]),
+        "linked": links.count("done"),
+        "reused": [*objects, *links].count("reused"),
         "CPU time of what was compiled": seconds(sum(unit.cpu or 0 for unit in units["compile"])),
     }
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import bisect
 import heapq
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from parallel_backend.tools.timings.events import Event
 from parallel_backend.tools.timings.intervals import Intervals, levels, minus, union
 
-__all__ = ["Piece", "Source", "Timeline", "Unit", "lay_out"]
+__all__ = ["WORK", "Piece", "Source", "Timeline", "Unit", "lay_out"]
 
+#: What makes something of sources, and of what was made of them.
+WORK = ("compile", "link", "archive", "swig")
 _SERIAL = ("hook", "command", "project", "step", "program")
+_BUILT = (*WORK, "translation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +35,9 @@ class Unit:
     :param project: an index.
     :param row: the job slot, from 0 on; -1: none, it only waited.
     :param extension: the one that it belongs to, or "".
-    :param cpu: nanoseconds, of its own and of the processes that it ran; None: not known.
-    :param peak: bytes of the largest of these processes; None: not known.
+    :param cpu: nanoseconds; None: not known.
+    :param peak: bytes; None: not known.
     :param is_most: the peak may be less than that, but not more.
-    :param is_part: it is the program that another unit consists of, and counted there.
     """
 
     event: Event
@@ -45,7 +47,6 @@ class Unit:
     cpu: int | None
     peak: int | None
     is_most: bool
-    is_part: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,92 +144,50 @@ class _Rows:
 
 
 def _units(events: Sequence[Event], project: int, rows: _Rows) -> Iterator[Unit]:
-    by_id = {event.id: event for event in events if event.id}
-    inside: dict[str, list[Event]] = defaultdict(list)
-    for event in events:
-        if event.up:
-            inside[event.up].append(event)
+    of_source = {
+        os.path.normpath(event.name): event.details["extension"]
+        for event in reversed(events)
+        if event.kind == "compile" and event.details.get("extension")
+    }
     for event in events:
         if event.kind == "slot":
             continue
-        cpu, peak, is_most = _used(event, inside)
+        details = event.details
+        peak = details.get("peak") or None
         yield Unit(
             event=event,
             project=project,
             row=-1 if event.kind == "wait" else rows.row(project, event),
-            extension=_extension_of(event, by_id),
-            cpu=cpu,
+            extension=details.get("extension") or of_source.get(details.get("makes", ""), ""),
+            cpu=None if event.kind in ("project", "step", "wait") else details.get("cpu"),
             peak=peak,
-            is_most=is_most,
-            is_part=event.kind == "program" and _is_built(by_id.get(event.up)),
+            is_most=peak is not None and peak <= details.get("least", 0),
         )
 
 
-def _is_built(event: Event | None) -> bool:
-    return event is not None and event.kind in ("compile", "link", "translation")
-
-
-def _extension_of(event: Event, by_id: dict[str, Event]) -> str:
-    above = by_id.get(event.up)
-    while above is not None and above.kind != "extension":
-        above = by_id.get(above.up)
-    return above.name if above is not None else ""
-
-
-def _used(event: Event, inside: dict[str, list[Event]]) -> tuple[int | None, int | None, bool]:
-    """CPU time and peak memory, and whether the peak is only known to be no more."""
-    own = None if event.kind in ("project", "step", "wait") else event.details.get("cpu")
-    cpus = [] if own is None else [own]
-    peaks: list[tuple[int, bool]] = []
-    below = [event]
-    if event.kind in ("compile", "link", "translation", "extension"):
-        waiting = list(inside.get(event.id, ()))
-        while waiting:
-            other = waiting.pop()
-            waiting += inside.get(other.id, ())
-            below.append(other)
-            if other.kind == "program" and "cpu" in other.details:
-                cpus.append(other.details["cpu"])
-    for other in below:
-        peak = other.details.get("peak")
-        if peak:
-            peaks.append((peak, peak <= other.details.get("least", 0)))
-    peak, is_most = max(peaks, default=(None, False))
-    return (sum(cpus) if cpus else None), peak, is_most
-
-
 def _pieces(units: Sequence[Unit], project: int) -> list[Piece]:
-    """What of a project's time was work, in which slot: of an extension, while its sources are
-    compiled, and while they are translated, only these."""
-    apart: dict[str, dict[Any, list[Event]]] = defaultdict(lambda: defaultdict(list))
-    for unit in units:
-        if unit.event.kind in ("compile", "translation"):
-            apart[unit.event.up][unit.event.details.get("call", unit)].append(unit.event)
-    found: list[Piece] = []
-    for unit in units:
-        event = unit.event
-        if event.kind in ("compile", "translation"):
-            parts = [(event.begin, event.end)]
-        elif event.kind == "extension":
-            spans = [
-                (min(e.begin for e in each), max(e.end for e in each))
-                for each in apart[event.id].values()
-            ]
-            parts = minus([(event.begin, event.end)], union(spans)) if event.length else []
-        else:
-            continue
-        for begin, end in parts:
-            found.append(
-                Piece(
-                    kind=event.kind,
-                    project=project,
-                    row=unit.row,
-                    begin=begin,
-                    end=end,
-                    unit=unit,
-                )
-            )
-    return found + _serial(units, project, union((p.begin, p.end) for p in found))
+    """What of a project's time was work, in which slot."""
+    built = [_piece(unit) for unit in units if unit.event.kind in _BUILT]
+    # setup.py runs on beside the recorder, and where it has started a program and does not wait.
+    beside = [
+        _piece(unit)
+        for unit in units
+        if unit.event.kind == "recorder" or (unit.event.kind == "program" and unit.event.slot)
+    ]
+    serial = _serial(units, project, union((piece.begin, piece.end) for piece in built))
+    return built + beside + serial
+
+
+def _piece(unit: Unit) -> Piece:
+    event = unit.event
+    return Piece(
+        kind=event.kind,
+        project=unit.project,
+        row=unit.row,
+        begin=event.begin,
+        end=event.end,
+        unit=unit,
+    )
 
 
 def _serial(units: Iterable[Unit], project: int, work: Intervals) -> list[Piece]:

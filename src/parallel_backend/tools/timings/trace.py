@@ -1,8 +1,8 @@
 """The trace: JSON in the Trace Event Format, which Perfetto and ``chrome://tracing`` open.
 
 A process is a project, a thread is a job slot, and one more thread tells when it waited for a job
-token. Times are microseconds from the first moment of the build. A source that was compiled and
-the program that compiled it are nested slices.
+token. Times are microseconds from the first moment of the build. What runs in the first slot is
+nested in the slices of the hook and its commands.
 
 Source: "Trace Event Format", the document that Chromium's tracing links to.
 """
@@ -62,6 +62,9 @@ def _slices(timeline: Timeline) -> Iterator[dict[str, Any]]:
             told["peak_memory_at_most_bytes" if unit.is_most else "peak_memory_bytes"] = unit.peak
         if "error" in event.details:
             told["error"] = event.details["error"]
+        for name in ("run", "why"):
+            if name in event.details:
+                told[name] = event.details[name]
         if "status" in event.details:
             told["exit_status"] = event.details["status"]
         yield {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,7 +10,7 @@ from itertools import pairwise
 from parallel_backend.tools.timings.intervals import both, length, union
 from parallel_backend.tools.timings.losses import Losses, blamed
 from parallel_backend.tools.timings.path import Step, serial_work
-from parallel_backend.tools.timings.timeline import Timeline, Unit
+from parallel_backend.tools.timings.timeline import WORK, Timeline, Unit
 from parallel_backend.tools.timings.words import count, percent, seconds
 
 __all__ = ["Verdict", "broken_off", "failed_units", "verdicts"]
@@ -45,7 +46,7 @@ def verdicts(timeline: Timeline, path: Sequence[Step]) -> list[Verdict]:
     found = [
         *(
             make(timeline, lost)
-            for make in (_tokens, _sources, _serial, _translation, _again, _cores)
+            for make in (_tokens, _sources, _serial, _translation, _recorder, _again, _cores)
         ),
         _slots(timeline, lost, path),
     ]
@@ -60,18 +61,21 @@ def broken_off(timeline: Timeline) -> set[int]:
 
 
 def failed_units(timeline: Timeline) -> list[Unit]:
-    """What failed, the innermost first: a source before its extension and its hook.
+    """What failed, the innermost first: a source before its hook.
 
     Where a whole project or its hook was broken off, what a signal ended there did not fail; and
-    where these went well, it was a try that may fail, such as one for a function of a library.
+    where these went well, it was a try that may fail, such as one for a function of a library. What
+    fails ahead of its turn fails once more in its turn, if it comes to that.
     """
-    whole = timeline.of_kind("project", "hook", "extension")
+    whole = timeline.of_kind("project", "hook")
     fails = {unit.project for unit in whole if unit.event.result == "failed"} - broken_off(timeline)
-    order = ("compile", "link", "translation", "program", "extension", "step", "project", "hook")
+    order = (*WORK, "translation", "program", "step", "project", "hook")
     failed = [
         unit
         for unit in timeline.of_kind(*order)
-        if unit.event.result == "failed" and unit.project in fails
+        if unit.event.result == "failed"
+        and unit.project in fails
+        and unit.event.details.get("run") != "ahead"
     ]
     return sorted(failed, key=lambda unit: (order.index(unit.event.kind), unit.event.begin))
 
@@ -101,20 +105,18 @@ def _sources(timeline: Timeline, lost: Losses) -> Verdict | None:
         return None
     blame = blamed(timeline, lost.work)
     most = max(blame, key=lambda unit: blame[unit], default=None)
-    extensions = [u.event for u in timeline.of_kind("extension") if u.event.result != "again"]
-    by_begin = sorted(extensions, key=lambda event: event.begin)
-    apart = all(one.end <= other.begin for one, other in pairwise(by_begin))
     if most is not None and blame[most] >= _MOST * sum(blame.values()):
         return _one_long(timeline, most, share)
-    if len(extensions) > 1 and apart and len(timeline.projects) == 1:
+    if _recorder(timeline, lost) is not None:
+        return None
+    if len(timeline.projects) == 1 and _one_after_another(timeline):
         return Verdict(
             kind="one-at-a-time",
             title="Extensions were built one after another",
-            text=f"No two of the {len(extensions)} extensions were built at the same time. "
-            f"{percent(share)} of what {count(timeline.slots, 'slot')} can do was lost.",
-            advice="Look into the log of a verbose build for the reason: a compile() of the "
-            "project's own, a build_ext that changes what the next extension sees, threads where "
-            "no fork is safe, or the setting extensions = serial.",
+            text="No two extensions were built at the same time: there was no recorder that would "
+            f"have found out beforehand what will run. {_was_lost(timeline, share)}",
+            advice="Have nothing in setup.py that keeps its process from being forked: threads "
+            "that run on, or memory that it shares with others.",
             share=share,
         )
     return Verdict(
@@ -128,25 +130,36 @@ def _sources(timeline: Timeline, lost: Losses) -> Verdict | None:
     )
 
 
+def _one_after_another(timeline: Timeline) -> bool:
+    """Whether there are several extensions, no two of which were built at once, for want of a
+    recorder."""
+    moments: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for unit in timeline.of_kind(*WORK):
+        moments[unit.extension].append((unit.event.begin, unit.event.end))
+    whole = sorted((min(each)[0], max(end for _, end in each)) for each in moments.values())
+    apart = all(one[1] <= other[0] for one, other in pairwise(whole))
+    return len(whole) > 1 and apart and not any(timeline.of_kind("recorder"))
+
+
 def _one_long(timeline: Timeline, unit: Unit, share: float) -> Verdict:
     event = unit.event
-    what = {"compile": "The source", "extension": "The extension"}[event.kind]
+    what = _WORDS[event.kind]
     if event.kind == "compile":
         advice = "Split it into several files, or compile it with less optimization."
         title = "One long source"
+    elif event.kind == "link":
+        advice = "A linker that uses several threads (mold, lld) or less debug information helps."
+        title = "One long link"
     else:
-        advice = (
-            "What it does besides compiling (its own code, programs that it runs, linking) keeps "
-            "one slot: let it compile several sources in one compile() call, or do less."
-        )
-        title = "One long extension"
+        advice = "What it makes can be a file in the project, or be made of less."
+        title = "One long command"
     late = event.begin - timeline.begin
     if late > event.length / 2 and event.kind == "compile":
         advice += (
             f" It began after {seconds(late)}: had it begun first, more would have run beside it."
         )
     return Verdict(
-        kind="long-source" if event.kind == "compile" else "long-extension",
+        kind={"compile": "long-source", "link": "long-link"}.get(event.kind, "long-command"),
         title=title,
         text=f"{what} {event.name} took {seconds(event.length)} of {seconds(timeline.length)}. "
         f"While it ran, slots stood empty: {_was_lost(timeline, share)}",
@@ -189,7 +202,9 @@ def _translation(timeline: Timeline, lost: Losses) -> Verdict | None:
     if not units or (share < _LITTLE and took < 0.25 * lost.used):
         return None
     longest = max(units, key=lambda unit: unit.event.length)
-    first = "" if longest.extension else "; nothing was compiled before all were done"
+    done = max(unit.event.end for unit in units)
+    is_first = all(unit.event.begin >= done for unit in timeline.of_kind("compile"))
+    first = "; nothing was compiled before all were done" if is_first else ""
     return Verdict(
         kind="translation",
         title="Translation",
@@ -202,21 +217,57 @@ def _translation(timeline: Timeline, lost: Losses) -> Verdict | None:
     )
 
 
+def _recorder(timeline: Timeline, lost: Losses) -> Verdict | None:
+    """What did not run ahead, though there were slots, and why."""
+    stopped = {
+        unit.project: unit.event
+        for unit in timeline.of_kind("recorder")
+        if unit.event.details.get("why")
+    }
+    late = []
+    reasons: dict[str, int] = defaultdict(int)
+    for unit in timeline.of_kind("compile"):
+        event, stop = unit.event, stopped.get(unit.project)
+        is_first = not event.details.get("again") and event.result != "reused"
+        if event.details.get("run") != "live" or not is_first:
+            continue
+        why = event.details.get("why", "")
+        if not why and stop is not None and stop.end <= event.begin:
+            why = f"the recorder had stopped ({stop.details['why']})"
+        if why:
+            late.append((event.begin, event.end))
+            reasons[why] += 1
+    share = lost.share(both(lost.work, union(late)))
+    if share < _LITTLE:
+        return None
+    first = max(reasons, key=lambda why: reasons[why])
+    more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    return Verdict(
+        kind="recorder",
+        title="Not all could run ahead",
+        text=f"{count(len(late), 'source')} ran only when the serial build came to it: {first}"
+        f"{more}. {_was_lost(timeline, share)}".rstrip(),
+        advice="What build_ext writes or runs while it builds an extension can be done before, in "
+        "setup.py or in an earlier command; an option that keeps a command in its place can go.",
+        share=share,
+    )
+
+
 def _again(timeline: Timeline, lost: Losses) -> Verdict | None:
-    units = [u for u in timeline.of_kind("extension") if u.event.result == "again"]
-    took = length(union((unit.event.begin, unit.event.end) for unit in units))
-    share = sum(unit.event.length for unit in units) / lost.capacity
+    """What ran ahead in vain."""
+    units = [unit for unit in timeline.of_kind(*WORK) if unit.event.result == "again"]
+    took = sum(unit.event.length for unit in units)
+    share = took / lost.capacity
     if share < _LITTLE:
         return None
     return Verdict(
         kind="again",
-        title="Built beforehand, and again",
-        text=f"{count(len(units), 'extension')} had been built as if nothing depended on another "
-        "one; that was wrong, and so they were built again in the order of setup.py. It cost "
-        f"{seconds(took)}.",
-        advice="A verbose build tells what each of them shares or leaves behind: declare it "
-        "(depends), make files before the extensions are built, or keep build_ext from changing "
-        "its compiler.",
+        title="Run ahead, and again",
+        text=f"{count(len(units), 'command')} had run before the serial build came to it, and ran "
+        "again then: what it reads had changed, or it had failed. That cost "
+        f"{seconds(took)} of a slot.",
+        advice="Make headers and sources before the first extension is built, in setup.py or in an "
+        "earlier command, and not while another one is built.",
         share=share,
     )
 
@@ -271,14 +322,11 @@ def _failure_of(timeline: Timeline, unit: Unit) -> Verdict:
     first = unit.event
     of = f" of extension {unit.extension}" if unit.extension else ""
     where = f" in {timeline.projects[unit.project]}" if len(timeline.projects) > 1 else ""
-    programs = [
-        unit.event
-        for unit in timeline.of_kind("program")
-        if unit.event.up == first.id and unit.event.result == "failed"
-    ]
-    text = first.details.get("error", "")
-    if programs:
-        text = f"{programs[-1].name} ended with exit status {programs[-1].details['status']}."
+    text, status = first.details.get("error", ""), first.details.get("status", 0)
+    if status:
+        text = f"It ended with exit status {status}."
+        if status < 0:
+            text = f"It was ended by signal {-status}."
     return Verdict(
         kind="failed",
         title="The build failed",
@@ -308,8 +356,8 @@ def _nothing(timeline: Timeline) -> list[Verdict]:
 
 _WORDS = {
     "compile": "The source", "link": "The link of", "translation": "The translation of",
-    "program": "The program", "extension": "The extension", "hook": "The hook",
-    "project": "The project", "step": "The step",
+    "archive": "The archive", "swig": "The run of SWIG for", "program": "The program",
+    "hook": "The hook", "project": "The project", "step": "The step",
 }  # fmt: skip
 
 

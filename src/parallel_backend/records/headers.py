@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from parallel_backend.engine.inputs import Input, look_at
+from parallel_backend.records.fingerprints import Input, look_at
 
 __all__ = ["Far", "Search", "Text", "absent_of", "read_rule", "read_text", "told_apart"]
 
@@ -68,7 +68,7 @@ class Search:
     `own`: what the command has read of the project, its source first. `far`: what it has read that
     is installed. `command`: its words. `path`: variables such as CPATH. `standard`: where the
     compiler looks after all that, if it has told. `known`: what was found out about `far`, for the
-    next command.
+    next command. `folder`: where relative paths begin.
     """
 
     def __init__(
@@ -81,8 +81,10 @@ class Search:
         path: Iterable[str] = (),
         standard: Sequence[str] = (),
         known: dict[tuple[object, ...], Far] | None = None,
+        folder: str = "",
     ) -> None:
         self._headers = own[1:]
+        self._folder = folder
         self._command = command
         self._is_installed = is_installed
         self._read = _by_one_name(own)
@@ -112,7 +114,7 @@ class Search:
         found: set[str] = set()
         for place in self._own:
             for folder in {**self._far.parts, **near}:
-                missing = _missing(place, folder)
+                missing = _missing(place, folder, self._folder)
                 if missing:
                     found.add(missing)
                     continue
@@ -151,7 +153,7 @@ class Search:
                     if place in self._standard:
                         break  # the standard places are gone through in this order
                     continue
-                folders.add(_deepest(place, part))
+                folders.add(_deepest(place, part, self._folder))
         return folders
 
     def asked_for(self, asked: Iterable[str]) -> tuple[set[str], set[str]]:
@@ -161,7 +163,7 @@ class Search:
         for name in asked:
             paths |= {os.path.join(place, name) for place in self._own}
             for place in self._places:
-                folders.add(_deepest(place, os.path.dirname(name)))
+                folders.add(_deepest(place, os.path.dirname(name), self._folder))
         return paths, folders
 
     def _is_foreign(self, place: str) -> bool:
@@ -222,23 +224,23 @@ def _is_winding(path: str) -> bool:
     return "./" in path or "//" in path
 
 
-def _missing(place: str, folder: str) -> str:
+def _missing(place: str, folder: str, here: str) -> str:
     """The first folder on the way from a place to a folder below it that is not there, if any."""
     path = os.path.join(place, folder)
-    if not path or os.path.isdir(path):
+    if not path or os.path.isdir(os.path.join(here, path)):
         return ""
     while folder:
         path = os.path.join(place, folder)
         folder = os.path.dirname(folder)
-        if os.path.isdir(os.path.join(place, folder) or "."):
+        if os.path.isdir(os.path.join(here, place, folder) or "."):
             return path
     return place
 
 
-def _deepest(place: str, part: str) -> str:
+def _deepest(place: str, part: str, here: str) -> str:
     """The folder whose names tell whether there is anything in `part` of `place`."""
     folder = os.path.join(place, part) if part else place
-    while folder != place and not os.path.isdir(folder):
+    while folder != place and not os.path.isdir(os.path.join(here, folder)):
         folder = os.path.dirname(folder)
     return folder
 

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from parallel_backend.engine.inputs import digest
+from parallel_backend.records.fingerprints import digest
 
 __all__ = ["StablePaths", "mapped", "output", "stable_paths", "wrapped"]
 
@@ -54,16 +54,18 @@ class StablePaths:
 
     def __init__(self, project: str, folder: str | None, links: Mapping[str, str]) -> None:
         self.folder = folder
-        self._project = project
+        self.project = project
         self._links = dict(links)
         places = {project: "", **self._links}
         self._places = sorted(places.items(), key=lambda place: len(place[0]), reverse=True)
 
-    def hold(self) -> bool:
-        """Whether the names hold: here, and now (a project may have deleted its build folder)."""
+    def hold(self, folder: str) -> bool:
+        """Whether the names hold in `folder`, and now: a project may have deleted its build's."""
         with contextlib.suppress(OSError):
-            links = self._links.items()
-            return os.getcwd() == self._project and all(os.readlink(n) == f for f, n in links)
+            return folder == self.project and all(
+                os.readlink(os.path.join(folder, name)) == path
+                for path, name in self._links.items()
+            )
         return False
 
     def maps(self) -> list[str]:
@@ -181,8 +183,8 @@ def _empty(folder: str) -> None:
 def mapped(program: Sequence[str], paths: StablePaths) -> list[str]:
     """A compiler, and options for it that keep unstable paths out of what it makes; [] if it does
     not know them. What the user tells it later counts more."""
-    command = [*program, f"-ffile-prefix-map={os.getcwd()}=.", *paths.maps()]
-    return command if "=" not in os.getcwd() and _is_like_gcc(command) else []
+    command = [*program, f"-ffile-prefix-map={paths.project}=.", *paths.maps()]
+    return command if "=" not in paths.project and _is_like_gcc(command) else []
 
 
 def wrapped(name: str, paths: StablePaths) -> list[str]:
@@ -196,7 +198,7 @@ def wrapped(name: str, paths: StablePaths) -> list[str]:
             f'case " $* " in *" -E "*) set -- {_NO_FOLDER} "$@";; esac\n'
             f'exec {shlex.join([program, *paths.maps()])} "-ffile-prefix-map=$PWD=." "$@"\n'
         )
-        path = os.path.abspath(os.path.join(paths.folder, f"cc-{digest(text)}"))
+        path = os.path.join(paths.project, paths.folder, f"cc-{digest(text)}")
         if not os.path.exists(path):
             temporary = f"{path}.{os.getpid()}-{id(text)}"
             with open(temporary, "wb") as stream:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sysconfig
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from parallel_backend.engine.inputs import digest, look_at
-from parallel_backend.engine.places import without_places
+from parallel_backend.records.environment_prefix import without_places
+from parallel_backend.records.fingerprints import digest, look_at
 
 __all__ = ["Compiler", "Compilers", "program_of"]
 
@@ -34,6 +36,7 @@ _OF_THE_MOMENT = re.compile(
     "|_?PEP517_.*|_PYPROJECT_HOOKS_.*|PIP_.*|UV_.*|BUILD_.*|TOX_.*|_?PARALLEL_BACKEND_.*"
 )
 
+_IS_INPUT = re.compile(r".\.(?:o|obj|a|so|lo|c|cc|cp|cpp|cxx|c\+\+|C|m|mm|s|S|i|ii)$")
 _NATIVE = re.compile("-m(?:arch|cpu|tune)=native")
 
 
@@ -55,6 +58,23 @@ class Compilers:
         self._known: dict[tuple[object, ...], Compiler] = {}
         self._family: dict[tuple[str, str | None], bool] = {}
         self._lock = threading.Lock()
+        names = ("CC", "CXX", "LDSHARED", "LDCXXSHARED")
+        self._trusted: set[tuple[str, ...]] = set()
+        for name in names:
+            self._trust_words(
+                shlex.split(os.environ.get(name) or sysconfig.get_config_var(name) or "")
+            )
+
+    def trust(self, compiler: Any) -> None:
+        """Take what a distutils compiler runs for compilers, whatever their names are."""
+        for name in getattr(compiler, "executables", None) or ():
+            words = getattr(compiler, name, None)
+            if isinstance(words, list) and name not in ("archiver", "ranlib"):
+                self._trust_words(words)
+
+    def _trust_words(self, words: Sequence[str]) -> None:
+        if words:
+            self._trusted.add(program_of(words))
 
     def of_source(
         self, command: Sequence[str], source: str, environ: Mapping[str, str]
@@ -81,6 +101,8 @@ class Compilers:
         environ: Mapping[str, str],
     ) -> Compiler:
         path = environ.get("PATH")
+        if not self._is_a_compiler(program):
+            return Compiler("")
         of_the_family = all(self._is_of_the_family(word, path) for word in program)
         environment = _environment(environ, of_the_family=of_the_family)
         key = (program, language, more, environment, path)
@@ -93,6 +115,13 @@ class Compilers:
                 )
             return self._known[key]
 
+    def _is_a_compiler(self, program: tuple[str, ...]) -> bool:
+        """Whether a program may be asked what it is: no other is run for that."""
+        *before, last = [os.path.basename(word) for word in program] or [""]
+        return program in self._trusted or (
+            _FAMILY.fullmatch(last) is not None and all(word in _LAUNCHERS for word in before)
+        )
+
     def _is_of_the_family(self, word: str, search: str | None) -> bool:
         if (word, search) not in self._family:
             self._family[word, search] = _is_of_the_family(word, search)
@@ -101,8 +130,8 @@ class Compilers:
 
 def program_of(command: Sequence[str]) -> tuple[str, ...]:
     """The words of a command before the first option: a compiler, maybe with a launcher."""
-    end = next((i for i, word in enumerate(command) if word.startswith("-")), len(command))
-    return tuple(command[:end])
+    ends = (i for i, word in enumerate(command) if word.startswith("-") or _IS_INPUT.search(word))
+    return tuple(command[: next(ends, len(command))])
 
 
 def _is_native(command: Sequence[str]) -> tuple[str, ...]:
@@ -132,7 +161,12 @@ def _ask_compiler(
 def _ask_linker(program: tuple[str, ...], choice: tuple[str, ...], environment: str) -> Compiler:
     """Ask whether the linker can tell what it reads: GNU ld from 2.35 on, lld, mold."""
     answer = _answer_of(program, (*choice, f"-Wl,--dependency-file={os.devnull}", "-Wl,--help"))
-    if answer is None or b"--dependency-file" not in answer.stdout:
+    # Gold puts the whole path of what it makes into a version script's names.
+    if (
+        answer is None
+        or b"--dependency-file" not in answer.stdout
+        or b"[gold,bfd]" in answer.stdout
+    ):
         return Compiler("")
     names = [word.partition("=")[2] for word in choice if word.startswith("-fuse-ld=")]
     linkers = [_files_of((name,)) for name in ("ld", *names, *(f"ld.{name}" for name in names))]

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from parallel_backend.engine.inputs import Input, look_at
-from parallel_backend.engine.places import from_record, to_record
+from parallel_backend.records.environment_prefix import from_record, to_record
+from parallel_backend.records.fingerprints import Input, look_at
 
 __all__ = ["Installation", "Part"]
 

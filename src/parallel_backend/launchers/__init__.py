@@ -17,20 +17,17 @@ import os
 import shlex
 import shutil
 import sysconfig
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from parallel_backend.engine.local_slots import LocalSlots
-from parallel_backend.engine.origins import is_distutils
-from parallel_backend.engine.stable_paths import (
+from parallel_backend.errors import SettingsError
+from parallel_backend.launchers.stable_paths import (
     StablePaths,
     mapped,
     output,
     stable_paths,
     wrapped,
 )
-from parallel_backend.errors import SettingsError
 from parallel_backend.settings import Settings
 
 __all__ = ["Launcher", "opened"]
@@ -47,12 +44,12 @@ _TELL_PATHS = (
 
 
 @contextlib.contextmanager
-def opened(settings: Settings, private: Path) -> Iterator[Launcher]:
+def opened(settings: Settings) -> Iterator[Launcher]:
     """The launcher of a build of the project in the current folder.
 
     Raises SettingsError if the one that the user asked for is not there.
     """
-    launcher = Launcher(settings, private, *_find(settings.launcher or "none"))
+    launcher = Launcher(settings, *_find(settings.launcher or "none"))
     with contextlib.ExitStack() as stack:
         if settings.launcher != "none" and launcher.names(_CACHES):
             launcher.paths = stack.enter_context(stable_paths(os.getcwd()))
@@ -98,16 +95,12 @@ class Launcher:
 
     paths: StablePaths | None = None
 
-    def __init__(
-        self, settings: Settings, private: Path, words: list[str], prefix: list[str]
-    ) -> None:
+    def __init__(self, settings: Settings, words: list[str], prefix: list[str]) -> None:
         self._settings = settings
-        self._private = private
         self._words = words
         self._prefix = prefix
         self._programs: dict[tuple[str, ...], list[str]] = {}
         self._keeps_folder: dict[str, bool] = {}
-        self._local: LocalSlots | None = None
 
     def names(self, kinds: Sequence[str], compiler: Sequence[str] = ()) -> bool:
         """Whether one of these launchers is asked for, by the setting, ccache's own prefix, the
@@ -119,44 +112,23 @@ class Launcher:
             words += [*parsed.before, parsed.first]
         return any(_name(word) in kinds for word in words)
 
-    @contextlib.contextmanager
-    def local_slot(self, compiler: Any = None) -> Iterator[None]:
-        """Hold a slot of this machine, where jobs may be more than it has cores: for what no farm
-        takes, a link by `compiler`, a translation."""
-        slots = self._slots(compiler)
-        with slots.held() if slots else contextlib.nullcontext():
-            yield
+    def local_slots(self, compiler: Sequence[str] = ()) -> int | None:
+        """How many jobs may run on this machine itself, where there are more than it has cores:
+        links and translations, which no farm takes. None: all of them."""
+        if self._settings.local_jobs is None and not self.names(_FARMS, compiler):
+            return None
+        return self._settings.local_slots()
 
-    def prepare(self, compiler: Any) -> None:
-        """Before workers start: learn once for all of them what they have to know."""
-        for name in ("compiler_so", "compiler_so_cxx"):
-            self.launched(getattr(compiler, name, None) or [])
-        self._slots(compiler)
-
-    def compiled_by(self, original: Callable[..., None]) -> Callable[..., None]:
-        """distutils' ``_compile``, whose command is then launched."""
-
-        def _compile(compiler: Any, obj: Any, *args: Any, **options: Any) -> None:
-            # Without a path for the object it is only asked for its command.
-            original(_Launching(self, compiler) if obj else compiler, obj, *args, **options)
-
-        return _compile
-
-    def launched(
-        self, command: Sequence[str], *, plainly: bool = False
-    ) -> tuple[list[str], dict[str, str]]:
-        """A command that compiles, with its launcher, and variables for it.
-
-        `plainly`: change nothing else.
-        """
+    def launched(self, command: Sequence[str], folder: str) -> tuple[list[str], dict[str, str]]:
+        """A command that compiles in `folder`, with its launcher, and variables for it."""
         parsed = self._parsed(command)
         variables = {}
         if self._prefix and parsed.before == self._words and "CCACHE_PREFIX" not in os.environ:
             variables["CCACHE_PREFIX"] = shlex.join(self._prefix)
-        program = [] if plainly else self._stable(parsed)
+        program = self._stable(parsed, folder)
         if not program or self.paths is None:
             return [*parsed.before, *parsed.program, *parsed.rest], variables
-        variables["PWD"] = os.getcwd()  # what the compiler calls the folder that it runs in
+        variables["PWD"] = folder  # what the compiler calls the folder that it runs in
         if parsed.first == "ccache" and not self._is_told_of_folders(parsed):
             variables["CCACHE_NOHASHDIR"] = "1"
         return [*parsed.before, *program, *self.paths.renamed(parsed.rest)], variables
@@ -171,11 +143,11 @@ class Launcher:
         name = _name(self._words[0]) if len(self._words) == 1 else ""
         return parsed._replace(before=self._words, first=name)
 
-    def _stable(self, parsed: _Command) -> list[str]:
+    def _stable(self, parsed: _Command, folder: str) -> list[str]:
         """The compiler, and options for it, if its paths can be made stable; else []."""
         if parsed.first not in _CACHES or any(map(_tells_paths, parsed.rest)):
             return []
-        if self.paths is None or not self.paths.hold():
+        if self.paths is None or not self.paths.hold(folder):
             return []
         key = (parsed.first, *parsed.before, *parsed.program)
         if key not in self._programs:
@@ -187,13 +159,6 @@ class Launcher:
                 self._programs[key] = wrapped(program[0], self.paths) if is_alone else []
         return self._programs[key]
 
-    def _slots(self, compiler: Any) -> LocalSlots | None:
-        words = getattr(compiler, "compiler_so", None) or ()
-        wanted = self._settings.local_jobs is not None or self.names(_FARMS, words)
-        if wanted and self._local is None:
-            self._local = LocalSlots(self._private, number=self._settings.local_slots())
-        return self._local
-
     def _is_told_of_folders(self, parsed: _Command) -> bool:
         """Whether the user has told ccache if the current folder counts."""
         if {"CCACHE_HASHDIR", "CCACHE_NOHASHDIR"} & set(os.environ):
@@ -204,35 +169,6 @@ class Launcher:
             told = [line for line in lines if b") hash_dir = " in line]
             self._keeps_folder[program] = not told or not told[0].startswith(b"(default)")
         return self._keeps_folder[program]
-
-
-class _Launching:
-    """A compiler as its ``_compile`` sees it: what it runs is launched."""
-
-    def __init__(self, launcher: Launcher, compiler: Any) -> None:
-        vars(self).update(_launcher=launcher, _compiler=compiler)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._compiler, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._compiler, name, value)
-
-    def call(self, command: Sequence[str], **options: Any) -> Any:
-        """How setuptools runs a command (from 84 on)."""
-        return self._run("call", command, options)
-
-    def spawn(self, command: Sequence[str], **options: Any) -> Any:
-        """How older ones do."""
-        return self._run("spawn", command, options)
-
-    def _run(self, name: str, command: Sequence[str], options: dict[str, Any]) -> Any:
-        run = getattr(self._compiler, name)
-        is_known = is_distutils(run)
-        words, variables = self._launcher.launched(command, plainly=not is_known)
-        if variables and is_known:  # a project's own may not know what `env` is
-            options["env"] = {**(options.get("env") or os.environ), **variables}
-        return run(words, **options)
 
 
 def _parse(command: Sequence[str]) -> _Command:

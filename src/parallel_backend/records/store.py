@@ -18,12 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from parallel_backend.engine.inputs import digest
+from parallel_backend.records.fingerprints import digest
 
 __all__ = ["Store", "open_store"]
 
 _NAME = "parallel-backend"
-# The trees that are being built by whoever started this process, too.
 _TAG = """\
 Signature: 8a477f597d28d172789f06886806bc55
 # Objects that parallel_backend has compiled. It is safe to delete this folder.
