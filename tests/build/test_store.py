@@ -8,6 +8,7 @@ import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -248,3 +249,16 @@ def test_where_no_earlier_build_has_kept_anything_nothing_is_looked_for() -> Non
     store = opened()
     shutil.rmtree("build")
     assert not store.has_earlier()
+
+
+def test_a_store_leaves_the_build_twice_what_it_takes_of_a_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tmp_path / "made"
+    made.write_bytes(b"x" * 1000)
+    (tmp_path / "store").mkdir()
+    store = Store(tmp_path / "store", limit=10**9)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4500))
+    for key in "abc":
+        store.keep(key, str(made), RECORD, b"[]\n", build="b")
+    assert sorted(os.listdir(tmp_path / "store")) == ["a", "b"]

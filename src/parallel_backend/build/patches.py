@@ -163,9 +163,13 @@ def _commands(
     umask = os.umask(0o022)
     os.umask(umask)
     environ = dict(os.environ)
+    # `distutils.spawn` runs a program by its path; from 84 on it is run by its name.
+    looks_up = not hasattr(compiler, "call")
 
     def note(words: Any, **_: Any) -> None:
         texts = [os.fspath(word) for word in words]
+        if looks_up:
+            texts[0] = shutil.which(texts[0]) or texts[0]
         command = parse(texts, folder=folder, environ=environ, umask=umask)
         if command is not None and command.kind == "compile":
             found.append(command)

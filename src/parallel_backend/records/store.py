@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -63,6 +64,8 @@ class Store:
         self._folder = folder
         self._limit = limit
         self._only = only
+        #: Bytes kept by this build.
+        self._kept = 0
 
     def has_earlier(self) -> bool:
         """Whether there may be an object of an earlier build to be taken."""
@@ -105,7 +108,8 @@ class Store:
         """
         temporary = self._folder / f"tmp-{os.getpid()}-{threading.get_ident()}-{next(_number)}"
         with contextlib.suppress(OSError):
-            if os.path.getsize(path) > self._limit:
+            size = os.path.getsize(path)
+            if size > self._limit or not self._has_room_for(size):
                 return
             with open(path, "rb") as stream:
                 data = stream.read()
@@ -113,8 +117,14 @@ class Store:
             try:
                 _write(temporary, head.encode("ascii"), line, data)
                 temporary.replace(self._folder / key)
+                self._kept += size
             except OSError:
                 temporary.unlink(missing_ok=True)
+
+    def _has_room_for(self, size: int) -> bool:
+        """Whether the build may need what is left of the disk less than the store: twice as much
+        as it has taken must be free."""
+        return shutil.disk_usage(self._folder).free >= 2 * (self._kept + size)
 
     def trim(self) -> None:
         """Let go of what was used least recently, beyond the limit."""
