@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -22,6 +23,7 @@ from parallel_backend.hook_process.process_groups import forget_group, note_grou
 __all__ = [
     "Handler",
     "be_done",
+    "current_umask",
     "ended",
     "handle_here",
     "installed",
@@ -40,6 +42,9 @@ Handler = Callable[[Any, "Command | None", Callable[..., None]], None]
 
 _GROUP_OPTIONS = {"process_group", "start_new_session", "preexec_fn"}
 _HAS_GROUPS = os.name == "posix"
+_STATUS = Path("/proc/self/status")
+# The number of no process: the largest on Linux is below.
+_NOBODY = 1 << 22
 
 _local = threading.local()
 # The handler of a process, by its pid: that of a fork is its own.
@@ -96,18 +101,37 @@ def unseen() -> Iterator[None]:
         _local.unseen = before
 
 
-def be_done(process: Any, status: int = 0) -> None:
-    """Let a `Popen` object be a process that has ended."""
-    process.pid, process.returncode = 0, status
-    process.stdin = process.stdout = process.stderr = None
+def be_done(process: Any) -> None:
+    """Let a `Popen` object be a process that has succeeded, with all that one has."""
+
+    def execute(*_: Any) -> None:
+        process.pid = _NOBODY
+
+    process._execute_child = execute
+    try:
+        _init(process, process.args)
+    finally:
+        del process._execute_child
+    process.returncode = 0
+
+
+def current_umask() -> int:
+    """The umask. To set it for a moment would meet files that other threads make."""
+    try:
+        return int(re.findall(rb"^Umask:\s*(\d+)", _STATUS.read_bytes(), re.MULTILINE)[0], 8)
+    except (OSError, IndexError):
+        umask = os.umask(0o022)
+        os.umask(umask)
+        return umask
 
 
 def is_plain(args: Any, options: Mapping[str, Any]) -> bool:
-    """Whether a process is words alone: nobody talks with it, or changes more than where it runs
-    and its variables."""
-    return isinstance(args, (list, tuple)) and not any(
-        value for name, value in options.items() if name not in ("env", "cwd", "close_fds")
-    )
+    """Whether a process is words alone, where it runs, and its variables.
+
+    What is named beside these counts whatever its value: `asyncio` and the like name all of it, and
+    wait for a real process by its number.
+    """
+    return isinstance(args, (list, tuple)) and options.keys() <= {"env", "cwd", "close_fds"}
 
 
 def _command_of(args: Any, options: Mapping[str, Any]) -> Command | None:
@@ -123,9 +147,7 @@ def _command_of(args: Any, options: Mapping[str, Any]) -> Command | None:
     inner = os.fsdecode(options.get("cwd") or "")
     folder = os.path.join(here, inner) if inner else here
     environ = os.environ if options.get("env") is None else options["env"]
-    umask = os.umask(0o022)
-    os.umask(umask)
-    return parse(words, folder=folder, environ=dict(environ), umask=umask)
+    return parse(words, folder=folder, environ=dict(environ), umask=current_umask())
 
 
 # --- processes of our own

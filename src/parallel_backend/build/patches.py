@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from parallel_backend.build import failure_report
 from parallel_backend.build.commands import Command, parse
+from parallel_backend.build.interception import current_umask
 from parallel_backend.build.stock import compiles_by_one_command, is_stock
 
 if TYPE_CHECKING:
@@ -160,8 +161,7 @@ def _commands(
     """The commands by which a compiler compiles sources."""
     found: list[Command] = []
     folder = os.getcwd()
-    umask = os.umask(0o022)
-    os.umask(umask)
+    umask = current_umask()
     environ = dict(os.environ)
     # `distutils.spawn` runs a program by its path; from 84 on it is run by its name.
     looks_up = not hasattr(compiler, "call")

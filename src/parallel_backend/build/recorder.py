@@ -14,6 +14,8 @@ directory, environ or None for the one before, umask, extension)``, ``("translat
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import logging
 import os
 import pickle
@@ -50,6 +52,12 @@ _CHANGES = (
 )  # fmt: skip
 _HARMLESS = ("socket.gethostname",)
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+# What changes something as well, without an event. multiprocessing starts processes by the first.
+_UNAUDITED = (
+    ("_posixsubprocess", "fork_exec"), ("_posixshmem", "shm_open"), ("_posixshmem", "shm_unlink"),
+    ("os", "mkfifo"), ("os", "mknod"),
+)  # fmt: skip
 
 # More commands are those of a loop that waits for something that never comes here.
 _MOST = 100_000
@@ -191,11 +199,11 @@ class _Child:
         sys.dont_write_bytecode = True
         tempfile.tempdir = self._private.rstrip(os.sep)
         os.mkdir(self._private)
-        with contextlib.suppress(ImportError):
-            import _posixsubprocess
-
-            spawner: Any = _posixsubprocess  # multiprocessing starts processes by it, unaudited
-            spawner.fork_exec = lambda *_: self.stop("starts a process")
+        for module, name in _UNAUDITED:
+            with contextlib.suppress(ImportError, AttributeError):
+                place = importlib.import_module(module)
+                getattr(place, name)
+                setattr(place, name, functools.partial(self._stop_at, name))
         _link_always()
         sys.addaudithook(self._audit)
         interception.handle_here(self._handle)
@@ -204,6 +212,9 @@ class _Child:
         except BaseException as error:
             self.stop(f"raises {type(error).__name__}: {error}")
         self.stop("")
+
+    def _stop_at(self, name: str, *args: Any, **_: Any) -> NoReturn:
+        self.stop(f"{name} {args[0] if args else ''}")
 
     def stop(self, reason: str) -> NoReturn:
         self._send("end", reason[:500])

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from parallel_backend.build.recorder import Recorder
+from parallel_backend.build.runner import end_failed
 from parallel_backend.build.translation import Task, Translations
 from parallel_backend.timings.record import Span, begun, current
 
@@ -65,7 +66,8 @@ class Recording:
                 extension=lambda: self._replay.extension,
                 translations=self._translations,
             )
-        except OSError:
+        except OSError as error:
+            end_failed(self._span, error)
             self._scheduler.release(self._slot)
             return False
         self._heard = time.monotonic()

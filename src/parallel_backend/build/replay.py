@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import select
 import shutil
 import signal
 import sys
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from parallel_backend.records.record import Records
     from parallel_backend.timings import Tally
 
-__all__ = ["Plan", "Replay"]
+__all__ = ["Plan", "Replay", "show"]
 
 # A project may have deleted what it thinks that nobody needs (`del os.link`).
 _link, _replace, _write = getattr(os, "link", None), os.replace, os.write
@@ -311,7 +312,7 @@ class Replay:
             if not self._place(node):
                 return False
         if node.text != (b"", b""):
-            _show(node.text)
+            show(node.text)
         self._tally.count(command.kind, reused=node.reused)
         return True
 
@@ -452,7 +453,7 @@ def _move(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _show(text: tuple[bytes, bytes]) -> None:
+def show(text: tuple[bytes, bytes]) -> None:
     """Write what a command printed where it would have written it."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # whatever a project has put in its place
@@ -460,4 +461,7 @@ def _show(text: tuple[bytes, bytes]) -> None:
     for descriptor, data in enumerate(text, 1):
         rest = data
         while rest:
-            rest = rest[_write(descriptor, rest) :]
+            try:
+                rest = rest[_write(descriptor, rest) :]
+            except BlockingIOError:  # whoever reads is slow, and has it so
+                select.select([], [descriptor], [])

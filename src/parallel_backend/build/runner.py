@@ -132,7 +132,7 @@ class CommandRunner:
         environ = {**command.environ, **variables}
         if anywhere:
             node.record = self._record_of(node, words, environ)
-            if node.record.take():
+            if node.record.take(umask=command.umask):
                 node.reused = True
                 node.status = 0
                 node.text = node.record.text

@@ -201,7 +201,7 @@ class Scheduler:
         except BaseException:
             with self._lock:
                 if request.granted.is_set():
-                    self._slots.give(request.slot)
+                    self._give(request.slot)
                 else:
                     self._urgent.remove(request)
             raise
@@ -237,15 +237,17 @@ class Scheduler:
             nodes = [node for node in nodes if not self.drop(node) and not node.done.is_set()]
             for node in nodes:
                 node.abandoned = True
-        for kill in (False, True):
-            nodes = [node for node in nodes if not node.done.is_set()]
-            with self._lock:
+        kill = False
+        while nodes:
+            with self._lock:  # one that is about to run is told the next time
                 running = [node for node, _ in self._running.values() if node in nodes]
                 if running:
                     self._runner.cancel(running, kill=kill)
             until = time.monotonic() + _PATIENCE
             for node in nodes:
-                node.done.wait(None if kill else max(0.0, until - time.monotonic()))
+                node.done.wait(max(0.0, until - time.monotonic()))
+            nodes = [node for node in nodes if not node.done.is_set()]
+            kill = True
 
     def close(self) -> None:
         """End all that runs, and begin nothing more."""

@@ -123,7 +123,7 @@ class Record:
             self._compiler = self.compiler()
         return bool(self._compiler.identity)
 
-    def take(self) -> bool:
+    def take(self, *, umask: int = 0o022) -> bool:
         """Have what the command has made before, if it would make the same again."""
         if not self.can_be_asked() or _is_untold(self._words, self._environ):
             return False
@@ -133,7 +133,8 @@ class Record:
             os.fsencode("\0".join([scope, self.records.folder, self._label, *words]))
         )
         store = self.records.store
-        record = store.take(self._key, self.output, holds=self._kept_holds, mode=self.mode)
+        mode = self.mode & ~umask
+        record = store.take(self._key, self.output, holds=self._kept_holds, mode=mode)
         if record is None:
             return False
         self._inputs = [self._from_record(values) for values in record["inputs"]]

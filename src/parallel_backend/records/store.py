@@ -80,8 +80,7 @@ class Store:
     ) -> dict[str, Any] | None:
         """Write the object of `key` to `target`, if there is one and its record holds; the record.
 
-        `holds`: is given the record, and its line of what is installed. `mode`: the permissions,
-        before the umask.
+        `holds`: is given the record, and its line of what is installed. `mode`: the permissions.
         """
         path = self._folder / key
         try:
@@ -145,11 +144,14 @@ class Store:
                 os.unlink(path)
 
 
-def _write(path: str | Path, *pieces: bytes, mode: int = 0o666) -> None:
+def _write(path: str | Path, *pieces: bytes, mode: int | None = None) -> None:
+    """Write a new file; `mode`: its permissions, whatever the umask is now."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     descriptor = os.open(
-        path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode
+        path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
     )
     with open(descriptor, "wb") as stream:
         stream.writelines(pieces)
+    if mode is not None:
+        os.chmod(path, mode)
