@@ -123,3 +123,15 @@ def test_the_recorder_makes_nothing_that_is_no_plain_file(code: str, tmp_path: P
         done = build.finish()
     assert done.returncode == 0, done.output
     assert "stopped: mk" in done.output
+
+
+def test_a_program_that_is_no_compiler_runs_in_its_turn_and_is_not_counted(tmp_path: Path) -> None:
+    tool = "subprocess.check_call(['sh', 'tool', '-o', ext.name + '-made.c'])"
+    folder = a_project(tmp_path, f"{tool}; ext.sources.append(ext.name + '-made.c'); {WAYS['run']}")
+    (folder / "tool").write_text('echo "int made(void) { return 1; }" >"$2"\n')
+    expected = serial_wheel(folder, env=QUICK_COMPILE)
+    done = run_hook(folder, "build_wheel", tmp_path / "out", env=QUICK_COMPILE)
+    assert done.returncode == 0, done.output
+    [wheel] = (tmp_path / "out").glob("*.whl")
+    assert wheel_bytes_equal(wheel, expected)
+    assert " 7 compiled, 2 linked, 0 reused" in done.stdout

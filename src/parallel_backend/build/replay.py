@@ -189,10 +189,14 @@ class Replay:
 
     def _placed(self, command: Command) -> Command:
         """The command, where it may really run."""
+        compilers = self._records.compilers
+        if command.kind == "link" and not compilers.is_a_compiler(command.words):
+            return replace(
+                command, kind="program", placement=Placement.IN_ORDER, reason="it is no compiler"
+            )
         if command.placement is not Placement.ANYWHERE:
             return command
         target = command.target
-        compilers = self._records.compilers
         with interception.unseen():
             if command.kind == "compile":
                 known = compilers.of_source(command.words, command.source, command.environ)

@@ -101,7 +101,7 @@ class Compilers:
         environ: Mapping[str, str],
     ) -> Compiler:
         path = environ.get("PATH")
-        if not self._is_a_compiler(program):
+        if not self.is_a_compiler(program):
             return Compiler("")
         of_the_family = all(self._is_of_the_family(word, path) for word in program)
         environment = _environment(environ, of_the_family=of_the_family)
@@ -115,8 +115,9 @@ class Compilers:
                 )
             return self._known[key]
 
-    def _is_a_compiler(self, program: tuple[str, ...]) -> bool:
-        """Whether a program may be asked what it is: no other is run for that."""
+    def is_a_compiler(self, command: Sequence[str]) -> bool:
+        """Whether a command's program may be asked what it is: no other is run for that."""
+        program = program_of(command)
         *before, last = [os.path.basename(word) for word in program] or [""]
         return program in self._trusted or (
             _FAMILY.fullmatch(last) is not None and all(word in _LAUNCHERS for word in before)
