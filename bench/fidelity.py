@@ -4,7 +4,7 @@
     python -m bench.fidelity --packages brotli,psutil --pythons 3.12 --setuptools newest --jobs 8
 
 Each package is built serially by ``setuptools.build_meta``, then by this project at each number of
-jobs in each mode, under one SOURCE_DATE_EPOCH and always from one absolute folder (debug
+jobs, under one SOURCE_DATE_EPOCH and always from one absolute folder (debug
 information names it). Exit status 0: every wheel equals the serial one. 1: one differs, or could
 not be built. The whole table takes hours, nearly all of it Cython's; ``CFLAGS=-O0`` shortens it,
 and counts as much.
@@ -117,10 +117,10 @@ def compare(
         peers = ()
     for peer in peers:
         fault = _fault(source, environment=environment, peer=peer, work=work, reference=reference)
-        say(f"{where}, {_mode(peer)}: {fault or 'same'}")
+        say(f"{where}, {_settings(peer)}: {fault or 'same'}")
         same += not fault
         if fault:
-            faults.append(f"{_mode(peer)}: {fault}")
+            faults.append(f"{_settings(peer)}: {fault}")
     return Verdict(
         package=source.name,
         python=environment.python_version,
@@ -164,7 +164,7 @@ def _extensions(wheel: Path) -> int:
         return sum(name.endswith((".so", ".pyd")) for name in archive.namelist())
 
 
-def _mode(peer: Peer) -> str:
+def _settings(peer: Peer) -> str:
     return ", ".join(f"{key}={value}" for key, value in peer.config_settings.items())
 
 
@@ -194,7 +194,7 @@ def find_sources(packages: Sequence[str], *, cache: Path, python: Path) -> list[
 
 
 def _verdicts(options: argparse.Namespace, pythons: Sequence[Path]) -> Iterator[Verdict]:
-    peers = [parallel(jobs, extensions=mode) for mode in options.modes for jobs in options.jobs]
+    peers = [parallel(jobs) for jobs in options.jobs]
     for source in find_sources(options.packages, cache=options.cache, python=pythons[0]):
         for python in pythons:
             for setuptools in options.setuptools:
@@ -229,7 +229,6 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--jobs", type=lambda text: [int(word) for word in words(text)], default=[1, 2, 8]
     )
-    parser.add_argument("--modes", type=words, default=["process"])
     parser.add_argument("--cache", type=Path, default=Path("build/fidelity"))
     options = parser.parse_args(arguments)
     options.cache = options.cache.resolve()
