@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Iterable, Iterator
 
 import pytest
 
-from parallel_backend.build.scheduler import Node, Scheduler
+from parallel_backend.build.nodes import Node
+from parallel_backend.build.scheduler import Scheduler
 
 _SECONDS = 20
 
@@ -359,3 +361,30 @@ def test_the_thread_is_there_only_while_there_is_something_to_do() -> None:
                 thread.join(0.2)
         assert threading.active_count() <= before + 1
     assert threading.active_count() == before
+
+
+def test_what_is_watched_next_may_have_the_number_of_what_has_just_ended() -> None:
+    """As the descriptors of programs that a project runs one after another, many times."""
+    with scheduler(2) as (made, _, _):
+
+        def begin() -> None:
+            slot = made.acquire()
+            reader, writer = os.pipe()
+
+            def ended() -> bool:
+                os.close(reader)
+                made.release(slot)
+                return False
+
+            made.watch(reader, ended)
+            os.close(writer)
+
+        def run() -> None:
+            for _ in range(3000):
+                begin()
+            made.release(made.acquire())
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(_SECONDS)
+        assert not thread.is_alive()

@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 from parallel_backend.build import interception
 from parallel_backend.build.commands import Command, Placement
+from parallel_backend.build.plan import Plan
 from parallel_backend.build.runner import (
     CommandNode,
     Watch,
     content_of,
     end_failed,
     is_waited_for,
+    move,
     note_usage,
 )
 from parallel_backend.records.fingerprints import now_at, time_of
@@ -40,60 +42,17 @@ if TYPE_CHECKING:
     from parallel_backend.records.record import Records
     from parallel_backend.timings import Tally
 
-__all__ = ["Plan", "Replay", "show"]
+__all__ = ["Replay", "show"]
 
 # A project may have deleted what it thinks that nobody needs (`del os.link`).
 _link, _replace, _write = getattr(os, "link", None), os.replace, os.write
 
 # Names of variables that cannot matter to a compiler, whoever it is: our own.
-_OWN_VARIABLES = ("DIST_EXTRA_CONFIG", "_PARALLEL_BACKEND_TREES")
+_OWN_VARIABLES = ("DIST_EXTRA_CONFIG",)
 
 _FIRST_COST = 1 << 40
 
 _number = itertools.count()
-
-
-class Plan:
-    """The commands of one stretch of the serial build, each once, however it became known.
-
-    The recorder and the serial build both count how often they have come to a command: what is the
-    third one for both is one node.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.nodes: dict[tuple[Any, ...], list[CommandNode]] = {}
-        self._recorded: dict[tuple[Any, ...], int] = {}
-        self._asked: dict[tuple[Any, ...], int] = {}
-        #: Who makes what is at a path, as of the last command that was recorded.
-        self.latest: dict[str, Any] = {}
-
-    def recorded(self, key: tuple[Any, ...]) -> tuple[int, CommandNode | None]:
-        """The recorder came to a command; the node that is there for it already."""
-        return self._counted(self._recorded, key)
-
-    def asked(self, key: tuple[Any, ...]) -> tuple[int, CommandNode | None]:
-        """The serial build came to a command; its node, if there is one."""
-        return self._counted(self._asked, key)
-
-    def expected(self, key: tuple[Any, ...], more: int) -> CommandNode | None:
-        """The node of a command that the serial build will come to, after `more` equal ones."""
-        known = self.nodes.get(key, [])
-        at = self._asked.get(key, 0) + more
-        return known[at] if at < len(known) else None
-
-    def is_ahead_of_recorder(self) -> bool:
-        """Whether the serial build has come to more commands than the recorder."""
-        with self.lock:
-            return sum(self._asked.values()) > sum(self._recorded.values())
-
-    def _counted(
-        self, counts: dict[tuple[Any, ...], int], key: tuple[Any, ...]
-    ) -> tuple[int, CommandNode | None]:
-        at = counts.get(key, 0)
-        counts[key] = at + 1
-        known = self.nodes.setdefault(key, [])
-        return at, known[at] if at < len(known) else None
 
 
 class Replay:
@@ -335,7 +294,7 @@ class Replay:
             if node.command.kind == "compile":
                 _copy(node.output, temporary)
             else:
-                _move(node.output, temporary)
+                move(node.output, temporary)
             # As if it had been made now, for who compares times.
             os.utime(temporary)
             _replace(temporary, target)
@@ -448,13 +407,6 @@ def _copy(source: str, target: str) -> None:
             _link(source, target)
             return
     shutil.copy2(source, target)
-
-
-def _move(source: str, target: str) -> None:
-    try:
-        _replace(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)
 
 
 def show(text: tuple[bytes, bytes]) -> None:

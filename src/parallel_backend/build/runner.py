@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import tempfile
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from parallel_backend.build import interception
 from parallel_backend.build.commands import Command, Placement
-from parallel_backend.build.scheduler import Node
+from parallel_backend.build.nodes import Node
 from parallel_backend.records.fingerprints import digest
 from parallel_backend.records.record import CompileRecord, LinkRecord, Record, Records
 from parallel_backend.timings import Tally
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from parallel_backend.launchers import Launcher
 
 __all__ = ["CommandNode", "CommandRunner", "ForkNode"]
+
+# A project may have deleted what it thinks that nobody needs.
+_replace = os.replace
 
 
 @dataclass(eq=False, kw_only=True)
@@ -341,6 +345,14 @@ def read_all(descriptor: int) -> bytes:
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     finally:
         os.close(descriptor)
+
+
+def move(source: str, target: str) -> None:
+    """Rename a file; copy it to another file system."""
+    try:
+        _replace(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def content_of(path: str) -> str:

@@ -18,74 +18,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
+from parallel_backend.build.nodes import Node, Runner, Slots
 from parallel_backend.timings import record
 
-__all__ = ["Node", "Runner", "Scheduler", "Slots"]
-
-
-@dataclass(eq=False)
-class Node:
-    """A command in the graph of a build.
-
-    :param number: its place in the order of a serial build.
-    :param cost: an estimate; the costliest node that is ready begins first.
-    :param needs: nodes that make what it reads.
-    :param is_external: the scheduler never begins it; `Scheduler.settle` says that it is done.
-    :param is_local: it needs one of the machine's own slots, where there are more than those.
-    """
-
-    number: int
-    cost: int = 0
-    needs: tuple[Node, ...] = ()
-    is_external: bool = False
-    is_local: bool = False
-    failed: bool = False
-    begun: bool = False
-    done: threading.Event = field(default_factory=threading.Event)
-    dependents: list[Node] = field(default_factory=list)
-    missing: int = 0
-    dropped: bool = False
-    abandoned: bool = False
-    urgent: bool = False
-    #: The slot in which it runs.
-    slot: int = 0
-
-    def comes_now(self) -> None:
-        """All that it needs is done, and where the serial build wants it."""
-
-
-class Runner(Protocol):
-    """Runs commands."""
-
-    def start(self, node: Any) -> int | None:
-        """Begin; a descriptor that becomes readable when the command has ended.
-
-        None: there was nothing to run, it is done.
-        """
-
-    def ended(self, node: Any) -> bool:
-        """Take note that a command has ended, quickly: its slot is still held. False: it failed."""
-
-    def finish(self, node: Any) -> bool:
-        """Collect the result of a command that has ended; whether it succeeded."""
-
-    def cancel(self, nodes: Iterable[Any], *, kill: bool) -> None:
-        """Tell what runs to end, or kill it."""
-
-
-class Slots(Protocol):
-    """Where job slots come from."""
-
-    def take(self) -> int | None:
-        """The number of a slot that is now held; None: there is none at present."""
-
-    def give(self, number: int) -> None:
-        """Give a slot back."""
-
-    def fileno(self) -> int:
-        """A descriptor that is readable when a slot may be had; -1: there is none to wait for."""
+__all__ = ["Scheduler"]
 
 
 @dataclass(eq=False)
@@ -120,6 +57,8 @@ class Scheduler:
         #: Slots of what threads of the build run, and whether it may run on unwaited for.
         self._held: dict[int, bool] = {}
         self._forgotten: set[int] = set()
+        #: Whose callback runs.
+        self._called = -1
         self._failures: set[int] = set()
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -227,6 +166,8 @@ class Scheduler:
     def unwatch(self, descriptor: int) -> None:
         """Call back no more for a descriptor, which may be closed then."""
         with self._lock:
+            if self._called == descriptor:
+                self._called = -1
             if self._watched.pop(descriptor, None) is not None:
                 self._forgotten.add(descriptor)
                 self._stir()
@@ -306,21 +247,10 @@ class Scheduler:
                     assert end is not None
                     end.close()
                 return False
-            wanted = {*self._running, *self._watched}
-            waits = self._waits_for_a_slot()
-        free = self._slots.fileno() if waits else -1
-        wanted |= {free} if free >= 0 else set()
-        known = {key.fd for key in selector.get_map().values()} - {self._wake_fileno()}
-        with self._lock:
-            forgotten, self._forgotten = self._forgotten & known, set()
-        for descriptor in forgotten:
-            selector.unregister(descriptor)
-        known -= forgotten
-        for descriptor in known - wanted:
-            selector.unregister(descriptor)
-        for descriptor in wanted - known:
-            selector.register(descriptor, selectors.EVENT_READ)
-        stuck = self._is_stuck()
+            # What is forgotten is closed as soon as the lock is free.
+            free = self._slots.fileno() if self._waits_for_a_slot() else -1
+            self._register(selector, {*self._running, *self._watched, free} - {-1})
+            stuck = self._is_stuck()
         with record.waiting(free >= 0):
             ready = [key.fd for key, _ in selector.select(_STUCK if stuck else None)]
         if stuck and not ready:
@@ -332,11 +262,19 @@ class Scheduler:
         self._handle(ready)
         return True
 
+    def _register(self, selector: selectors.BaseSelector, wanted: set[int]) -> None:
+        known = {key.fd for key in selector.get_map().values()} - {self._wake_fileno()}
+        # The number of one that is forgotten may be another file's by now.
+        for descriptor in known & (self._forgotten | (known - wanted)):
+            selector.unregister(descriptor)
+        for descriptor in wanted - (known - self._forgotten):
+            selector.register(descriptor, selectors.EVENT_READ)
+        self._forgotten = set()
+
     def _is_stuck(self) -> bool:
         """Whether all slots are held by what nobody may ever end: it must not hold up the build."""
-        with self._lock:
-            waits = bool(self._urgent) and not self._running
-            return waits and bool(self._held) and all(self._held.values())
+        waits = bool(self._urgent) and not self._running
+        return waits and bool(self._held) and all(self._held.values())
 
     def _wake_fileno(self) -> int:
         return -1 if self._wake_in is None else self._wake_in.fileno()
@@ -352,9 +290,8 @@ class Scheduler:
                         self._note_failure(node)
                 self._give(slot)
                 ended.append(node)
-            elif (callback := self._watched.get(descriptor)) is not None:
-                if not callback():
-                    self._watched.pop(descriptor, None)
+            elif descriptor in self._watched:
+                self._call_back(descriptor)
             elif descriptor == self._wake_fileno():
                 with contextlib.suppress(BlockingIOError):
                     assert self._wake_in is not None
@@ -363,6 +300,18 @@ class Scheduler:
             self._begin()  # no slot stands empty while results are looked at
         for node in ended:
             self._finish(node)
+
+    def _call_back(self, descriptor: int) -> None:
+        """Call back for what is watched; it is no more by then, since whoever is called may close
+        it, and the next one that is watched may have the same number."""
+        with self._lock:
+            callback = self._watched.pop(descriptor, None)
+            self._called = descriptor
+        again = callback is not None and callback()
+        with self._lock:
+            if again and callback is not None and self._called == descriptor:
+                self._watched[descriptor] = callback
+            self._called = -1
 
     def _finish(self, node: Node) -> None:
         try:
@@ -500,14 +449,18 @@ class Scheduler:
                         node.failed = True
                         self._note_done(node)
         self._last_look()
-        self._ready.clear()
-        for waiting in self._urgent:
-            if isinstance(waiting, Node):
-                waiting.failed = True
-                self._note_done(waiting)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Let nobody wait any more for what does not begin; the lock is held."""
+        for each in self._urgent:
+            if isinstance(each, Node):
+                each.failed = True
+                self._note_done(each)
             else:  # a thread that the build has left behind: nobody counts any more
-                waiting.granted.set()
+                each.granted.set()
         self._urgent.clear()
+        self._ready.clear()
 
     def _last_look(self) -> None:
         """Hear once more what is watched, and no more then."""
@@ -525,11 +478,4 @@ class Scheduler:
             for node, _ in self._running.values():
                 node.failed = True
                 self._note_done(node)
-            for waiting in self._urgent:
-                if isinstance(waiting, Node):
-                    waiting.failed = True
-                    self._note_done(waiting)
-                else:
-                    waiting.granted.set()
-            self._urgent.clear()
-            self._ready.clear()
+            self._let_go()

@@ -187,7 +187,7 @@ class Session:
 
     def run(self, function: Callable[[], Any], command: Any) -> Any:
         """Run a part of the serial build, with its commands recorded and run ahead."""
-        from parallel_backend.build.replay import Plan
+        from parallel_backend.build.plan import Plan
 
         self.records.temporary = os.fspath(getattr(command, "build_temp", None) or "")
         for name in ("compiler", "shlib_compiler"):

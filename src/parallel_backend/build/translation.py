@@ -12,24 +12,19 @@ come to it, and goes away again, or what was there comes back, if that never hap
 from __future__ import annotations
 
 import contextlib
-import importlib
 import inspect
-import io
 import os
 import pickle
-import pkgutil
 import shutil
-import signal
-import socket
-import struct
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from parallel_backend.build.runner import ForkNode, content_of
-from parallel_backend.build.scheduler import Node
+from parallel_backend.build.nodes import Node
+from parallel_backend.build.runner import ForkNode, content_of, move
+from parallel_backend.build.translator import Translator
 from parallel_backend.timings.record import span
 
 if TYPE_CHECKING:
@@ -38,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Task", "Translations", "translate_at_once"]
 
 _local = threading.local()
-_LENGTH = struct.Struct("<I")
 
 
 @dataclass(frozen=True)
@@ -65,7 +59,7 @@ class Translations:
     def __init__(self, session: Session, one: Callable[..., Any]) -> None:
         self._session = session
         self._one = one
-        self._translator: _Translator | None = None
+        self._translator: Translator | None = None
         self._nodes: dict[str, _Node] = {}
         self._young: list[str] = []
         #: What the serial build has come to before the recorder.
@@ -79,7 +73,7 @@ class Translations:
 
         if self._translator is None and fork_is_safe():
             self._session.open_scheduler()
-            self._translator = _Translator(self._one)
+            self._translator = Translator(self._one)
             self._session.on_close(self._close)
         return self._translator is not None
 
@@ -167,7 +161,7 @@ class _Passed(Node):
 class _Node(ForkNode):
     """A source that is translated ahead, in `directory`."""
 
-    def __init__(self, task: Task, directory: str, translator: _Translator, *, number: int) -> None:
+    def __init__(self, task: Task, directory: str, translator: Translator, *, number: int) -> None:
         self._task = task
         self._directory = directory
         self._translator = translator
@@ -197,7 +191,7 @@ class _Node(ForkNode):
 
     def _start(self) -> int:
         os.mkdir(self._directory)
-        self._inlet = self._translator.begin(self._directory, self._task)
+        self._inlet = self._translator.begin(self._directory, self._task.data)
         return self._inlet
 
     def _collect(self) -> bool:
@@ -218,7 +212,7 @@ class _Node(ForkNode):
         for name in os.listdir(made):
             path = os.path.join(made, name)
             os.utime(path, (1, 1))
-            _move(path, os.path.join(os.path.dirname(target), name))
+            move(path, os.path.join(os.path.dirname(target), name))
         self._is_placed = True
         self.content = content_of(target)
 
@@ -236,120 +230,7 @@ class _Node(ForkNode):
             with contextlib.suppress(OSError):
                 os.unlink(self.target)
                 if self._aside:
-                    _move(self._aside, self.target)
-
-
-class _Translator:
-    """A process with Cython's compiler in it, which forks for each source."""
-
-    def __init__(self, one: Callable[..., Any]) -> None:
-        self._here, there = socket.socketpair()
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        self._pid = os.fork()
-        if self._pid == 0:
-            try:
-                os.setpgid(0, 0)
-                self._here.close()
-                _serve(there, one)
-            finally:
-                os._exit(0)
-        there.close()
-        with contextlib.suppress(OSError):
-            os.setpgid(self._pid, self._pid)
-        from parallel_backend.build import interception
-
-        interception.started(self._pid)
-
-    def begin(self, directory: str, task: Task) -> int:
-        """Begin a translation; a descriptor from which its result can be read."""
-        inlet, outlet = os.pipe()
-        data = pickle.dumps((directory, task.data))
-        try:
-            socket.send_fds(self._here, [_LENGTH.pack(len(data))], [outlet])
-            self._here.sendall(data)
-        except BaseException:
-            os.close(inlet)
-            raise
-        finally:
-            os.close(outlet)
-        return inlet
-
-    def kill(self) -> None:
-        """End all translations, and itself."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._pid, signal.SIGKILL)
-
-    def end(self) -> None:
-        """Be gone."""
-        from parallel_backend.build import interception
-
-        self.kill()
-        self._here.close()
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
-        interception.ended(self._pid)
-
-
-def _serve(there: socket.socket, one: Callable[..., Any]) -> None:
-    """Be the translator, until the other end is closed."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for its forks
-    is_ready = False
-    while True:
-        head, descriptors, _, _ = socket.recv_fds(there, _LENGTH.size, 1)
-        if not head:
-            return
-        (length,) = _LENGTH.unpack(head)
-        data = b""
-        while len(data) < length:
-            data += there.recv(length - len(data))
-        if not is_ready:
-            is_ready = True
-            _import_compiler()
-        if os.fork() == 0:
-            try:
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                there.close()
-                result = _work(one, *pickle.loads(data))
-                with open(descriptors[0], "wb") as stream:
-                    pickle.dump(result, stream)
-            finally:
-                os._exit(0)
-        os.close(descriptors[0])
-
-
-def _import_compiler() -> None:
-    """Import what Cython imports for its first source."""
-    package = importlib.import_module("Cython.Compiler")
-    for module in pkgutil.iter_modules(package.__path__):
-        if module.name not in ("Tests", "Lexicon", "AutoDocTransforms"):
-            with contextlib.suppress(Exception):
-                importlib.import_module(f"{package.__name__}.{module.name}")
-
-
-def _work(one: Callable[..., Any], directory: str, data: bytes) -> tuple[bool, str, str]:
-    """Translate one source into a directory of its own."""
-    folder, task = pickle.loads(data)
-    os.chdir(folder)
-    made = os.path.join(directory, "made")
-    os.mkdir(made)
-    out, err = io.StringIO(), io.StringIO()
-    source, target, *rest = task
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            one(source, os.path.join(made, os.path.basename(target)), *rest)
-        except BaseException:  # it is told by who tries again
-            return False, "", ""
-    return True, out.getvalue(), err.getvalue()
-
-
-def _move(source: str, target: str) -> None:
-    try:
-        os.replace(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)
+                    move(self._aside, self.target)
 
 
 # --- Cython's functions
